@@ -1,0 +1,1 @@
+"""Rules: arguments in, values out; no I/O and nothing of ours imported from other packages."""

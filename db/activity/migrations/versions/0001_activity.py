@@ -1,0 +1,11 @@
+"""Resource events and access logs."""
+
+from db.migrate import run_sql
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Make the schema of the first release."""
+    run_sql("0001_activity.sql", __file__)

@@ -1,0 +1,5 @@
+"""Alembic's entry to the history of database alarms."""
+
+from db.migrate import run_environment
+
+run_environment(None)

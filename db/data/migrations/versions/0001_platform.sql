@@ -1,0 +1,298 @@
+create schema platform;
+
+create domain platform.ulid as text collate "C" check (value ~ '^[0-7][0-9a-hjkmnp-tv-z]{25}$');
+
+-- Which cluster this is: the origin of every change written here.
+create table platform.identity (
+  one boolean primary key default true check (one),
+  cluster_id text not null
+);
+
+-- One row per tenant that lives or lived here; in no publication.
+create table platform.fences (
+  tenant_id platform.ulid primary key,
+  generation bigint not null check (generation > 0),
+  state text not null check (state in ('open', 'closed')),
+  catalog_version bigint not null default 1,
+  template_version int not null default 1,
+  updated_at timestamptz not null default now()
+) with (fillfactor = 70);
+
+-- The ledger of schema applications: a step is written here in the transaction of its DDL.
+create table platform.schema_steps (
+  tenant_id platform.ulid not null,
+  operation_id platform.ulid not null,
+  step int not null,
+  kind text not null,
+  state text not null check (state in ('started', 'done', 'undone')),
+  started_at timestamptz not null default now(),
+  ended_at timestamptz,
+  primary key (tenant_id, operation_id, step)
+);
+
+create sequence platform.changes_seq cache 32;
+
+-- The change log. Plain text ids, not the domain: a publication's row filter refuses user-defined types.
+create table platform.changes (
+  tenant_id text collate "C" not null check (tenant_id ~ '^[0-7][0-9a-hjkmnp-tv-z]{25}$'),
+  generation bigint not null,
+  xid xid8 not null default pg_current_xact_id(),
+  seq bigint not null default nextval('platform.changes_seq'),
+  changed_at timestamptz not null default now(),
+  origin text not null,
+  workspace_id text collate "C" not null,
+  base_id text collate "C" not null,
+  table_id text collate "C" not null,
+  record_id text collate "C" not null,
+  version bigint not null,
+  action text not null check (action in ('create', 'update', 'delete')),
+  before jsonb,
+  after jsonb,
+  schema_version bigint,
+  actor_id text collate "C",
+  token_id text collate "C",
+  operation_id text collate "C",
+  primary key (tenant_id, generation, xid, seq, changed_at)
+) partition by range (changed_at);
+create index changes_record_idx on platform.changes (tenant_id, table_id, record_id, version);
+create index changes_relay_idx on platform.changes (xid, seq);
+
+alter table platform.changes enable row level security;
+alter table platform.changes force row level security;
+
+create table platform.relay_cursors (
+  name text primary key,
+  xid xid8 not null default '0',
+  seq bigint not null default 0,
+  updated_at timestamptz not null default now()
+);
+
+create table platform.idempotency (
+  tenant_id text collate "C" not null check (tenant_id ~ '^[0-7][0-9a-hjkmnp-tv-z]{25}$'),
+  token_id text collate "C" not null,
+  key text not null check (length(key) between 1 and 255),
+  request_hash text not null,
+  operation_id text collate "C" not null,
+  status int not null,
+  answer jsonb not null,
+  created_at timestamptz not null default now(),
+  primary key (tenant_id, token_id, key)
+);
+create index idempotency_age_idx on platform.idempotency (created_at);
+
+-- Partitions -------------------------------------------------------------------------------------------------
+
+create function platform.ensure_partitions(p_from date, p_months int) returns int
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  first_day date;
+  made int := 0;
+  name text;
+begin
+  for i in 0 .. least(p_months, 60) loop
+    first_day := (date_trunc('month', p_from) + make_interval(months => i))::date;
+    name := 'changes_y' || to_char(first_day, 'YYYY') || 'm' || to_char(first_day, 'MM');
+    if to_regclass('platform.' || name) is null then
+      execute format('create table platform.%I partition of platform.changes for values from (%L) to (%L)',
+                     name, first_day, (first_day + interval '1 month')::date);
+      execute format('alter table platform.%I enable row level security', name);
+      execute format('alter table platform.%I force row level security', name);
+      made := made + 1;
+    end if;
+  end loop;
+  return made;
+end $$;
+select platform.ensure_partitions((now() - interval '1 month')::date, 4);
+
+-- Entering a tenant --------------------------------------------------------------------------------------------
+
+-- The fence, the claims and the idempotency key. VOLATILE, so that the fence's row is read with a snapshot taken
+-- after the lock was had: a cutover that held the lock is seen. Answers the stored answer of a repeated call.
+create function platform.enter(ctx jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  tenant text := ctx ->> 'tenant';
+  writes boolean := coalesce((ctx ->> 'write')::boolean, false);
+  fence platform.fences;
+  seen platform.idempotency;
+begin
+  if writes then
+    if coalesce(ctx ->> 'role', '') not in ('editor', 'admin', 'owner') then
+      raise exception 'this token may only read' using errcode = 'PB403';
+    end if;
+    perform pg_advisory_xact_lock_shared(hashtextextended(tenant, 0));
+  end if;
+  select * into fence from platform.fences f where f.tenant_id = tenant;
+  if not found or fence.generation <> (ctx ->> 'generation')::bigint or fence.state <> 'open' then
+    raise exception 'the tenant is not at home here' using errcode = 'PB001';
+  end if;
+  if fence.catalog_version <> (ctx ->> 'catalog')::bigint then
+    raise exception 'the schema has changed' using errcode = 'PB002';
+  end if;
+  perform set_config('pb.tenant', tenant, true), set_config('pb.workspace', ctx ->> 'workspace', true),
+          set_config('pb.base', ctx ->> 'base', true), set_config('pb.role', ctx ->> 'role', true);
+  if not writes then
+    if ctx ->> 'catalog' is null then
+      perform set_config('pb.catalog', fence.catalog_version::text, true);
+    end if;
+    return null;
+  end if;
+  perform set_config('pb.actor', coalesce(ctx ->> 'actor', ''), true),
+          set_config('pb.token', coalesce(ctx ->> 'token', ''), true),
+          set_config('pb.operation', ctx ->> 'operation', true),
+          set_config('pb.schema_version', ctx ->> 'version', true),
+          set_config('pb.generation', fence.generation::text, true),
+          set_config('pb.origin', (select i.cluster_id from platform.identity i), true);
+  if ctx ->> 'key' is null then
+    return null;
+  end if;
+  -- An INSERT would wait for its twin; a lock that is taken answers at once.
+  if not pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', tenant, ctx ->> 'token', ctx ->> 'key'), 1)) then
+    raise exception 'a call with this Idempotency-Key is under way' using errcode = 'PB409', detail = 'idempotency_in_flight';
+  end if;
+  select * into seen from platform.idempotency i
+   where i.tenant_id = tenant and i.token_id = ctx ->> 'token' and i.key = ctx ->> 'key';
+  if not found then
+    return null;
+  end if;
+  if seen.request_hash <> ctx ->> 'hash' then
+    raise exception 'this Idempotency-Key was used for another request' using errcode = 'PB422', detail = 'idempotency_mismatch';
+  end if;
+  return jsonb_build_object('status', seen.status, 'answer', seen.answer);
+end $$;
+
+-- What a repeated call is answered from: id, version and outcome of each row; values come from the change log.
+create function platform.remember(ctx jsonb, body json) returns void
+language sql volatile security definer set search_path = '' as $$
+  insert into platform.idempotency (tenant_id, token_id, key, request_hash, operation_id, status, answer)
+  select ctx ->> 'tenant', ctx ->> 'token', ctx ->> 'key', ctx ->> 'hash', ctx ->> 'operation', (ctx ->> 'status')::int,
+         (select coalesce(jsonb_agg(jsonb_build_object('id', r ->> 'id', 'version', (r ->> 'version')::bigint)), '[]')
+            from json_array_elements(coalesce(body -> 'records', json_build_array(body))) as r)
+$$;
+
+-- One call per request. `sql` is compiled by db/data for one table version and answers (body json, affected int);
+-- where fewer rows than `ctx.expect` were affected, `otherwise` runs with a snapshot of its own and answers
+-- (body json, sqlstate text): a sqlstate refuses with the body as detail, none means that nothing had to change.
+create function platform.run(ctx jsonb, sql text, otherwise text, params jsonb, max_affected int,
+                             out body json, out replayed_status int)
+language plpgsql volatile security invoker as $$
+declare
+  replay jsonb;
+  affected int;
+  problem text;
+begin
+  replay := platform.enter(ctx);
+  perform pg_catalog.set_config('role', 'tenant_' || (ctx ->> 'tenant'), true);
+  if replay is not null then
+    execute ctx ->> 'replay' into body using replay -> 'answer';
+    replayed_status := replay ->> 'status';
+    return;
+  end if;
+  execute sql into body, affected using params, ctx;
+  if affected > max_affected then
+    raise exception '% rows would be affected, at most % may be', affected, max_affected using errcode = 'PB413';
+  end if;
+  if affected < (ctx ->> 'expect')::int then
+    if otherwise is null then
+      raise exception 'there is no such record' using errcode = 'PB404';
+    end if;
+    execute otherwise into body, problem using params, ctx;
+    if problem is not null then
+      raise exception 'refused' using errcode = problem, detail = coalesce(body::text, '');
+    end if;
+  end if;
+  if ctx ->> 'key' is not null then
+    perform pg_catalog.set_config('role', 'none', true);
+    perform platform.remember(ctx, body);
+  end if;
+end $$;
+
+-- The change log's only writers ---------------------------------------------------------------------------------
+
+create function platform.log_create() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
+                                generation, origin, schema_version, actor_id, token_id, operation_id)
+  select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'create', null, to_jsonb(n),
+         c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
+    from new_rows n, platform.change_context(tg_argv[0]) c;
+  return null;
+end $$;
+
+create function platform.log_update() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
+                                generation, origin, schema_version, actor_id, token_id, operation_id)
+  select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'update', to_jsonb(o), to_jsonb(n),
+         c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
+    from new_rows n join old_rows o on o.id = n.id, platform.change_context(tg_argv[0]) c;
+  return null;
+end $$;
+
+create function platform.log_delete() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
+                                generation, origin, schema_version, actor_id, token_id, operation_id)
+  select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], o.id, o.version + 1, 'delete', to_jsonb(o), null,
+         c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
+    from old_rows o, platform.change_context(tg_argv[0]) c;
+  return null;
+end $$;
+
+-- Who is writing: the claims that enter set, or the fence's where a worker writes without any.
+create function platform.change_context(p_tenant text, out generation bigint, out origin text, out schema_version bigint,
+                                        out actor_id text, out token_id text, out operation_id text)
+language sql stable set search_path = '' as $$
+  select coalesce(nullif(current_setting('pb.generation', true), '')::bigint,
+                  (select f.generation from platform.fences f where f.tenant_id = p_tenant)),
+         coalesce(nullif(current_setting('pb.origin', true), ''), (select i.cluster_id from platform.identity i)),
+         nullif(current_setting('pb.schema_version', true), '')::bigint,
+         nullif(current_setting('pb.actor', true), ''),
+         nullif(current_setting('pb.token', true), ''),
+         nullif(current_setting('pb.operation', true), '')
+$$;
+
+-- A new owner needs CREATE on the schema while it becomes one.
+grant create on schema platform to changes_writer;
+alter function platform.log_create() owner to changes_writer;
+alter function platform.log_update() owner to changes_writer;
+alter function platform.log_delete() owner to changes_writer;
+revoke create on schema platform from changes_writer;
+
+-- Who may do what ----------------------------------------------------------------------------------------------
+
+revoke all on all functions in schema platform from public;
+
+grant usage on schema platform to data_api, tenant_owner, tenant_reader, tenant_members, changes_writer, changes_purger,
+  schema_worker, tenants_worker, metering_worker, maintenance_worker;
+
+grant execute on function platform.enter(jsonb), platform.remember(jsonb, json),
+  platform.run(jsonb, text, text, jsonb, int) to data_api;
+
+grant insert on platform.changes to changes_writer;
+grant usage on sequence platform.changes_seq to changes_writer;
+grant select on platform.fences, platform.identity to changes_writer;
+grant execute on function platform.change_context(text) to changes_writer;
+
+grant select on platform.changes to tenant_members;
+create policy changes_of_my_base on platform.changes for select to tenant_members
+  using (current_user = 'tenant_' || tenant_id
+         and workspace_id = (select nullif(current_setting('pb.workspace', true), ''))
+         and base_id = (select nullif(current_setting('pb.base', true), '')));
+
+grant select on platform.changes to maintenance_worker;
+create policy changes_of_the_relay on platform.changes for select to maintenance_worker using (true);
+grant select, delete on platform.changes to changes_purger;
+create policy changes_of_the_purger on platform.changes for all to changes_purger using (true) with check (false);
+grant select, insert, update on platform.relay_cursors to maintenance_worker;
+grant select on platform.identity, platform.fences to maintenance_worker, schema_worker, tenants_worker, metering_worker;
+grant select, delete on platform.idempotency to maintenance_worker;
+grant execute on function platform.ensure_partitions(date, int) to maintenance_worker;
+
+grant execute on function platform.log_create(), platform.log_update(), platform.log_delete() to tenant_owner;
+grant select, insert, update, delete on platform.fences to tenant_owner;
+grant select, insert, update on platform.schema_steps to tenant_owner;
+grant select on platform.identity to tenant_owner;
