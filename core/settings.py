@@ -41,6 +41,8 @@ class ControlApiSettings(TemporalSettings):
     activity_dsn: SecretStr
     alarms_dsn: SecretStr
     portal_token: SecretStr
+    secret_key: SecretStr
+    webhook_allow_http: bool = False
     max_body_bytes: int = Field(default=4_000_000, ge=1_000)
     metrics_port: int | None = None
 
@@ -81,6 +83,7 @@ class WorkerSettings(TemporalSettings):
     payments_url: str | None = None
     payments_key: SecretStr | None = None
     smtp_url: str | None = None
+    secret_key: SecretStr | None = None
     mail_from: str = "planebase@localhost"
     webhook_allow_private: bool = False
     metering_interval_s: int = Field(default=3_600, ge=1)

@@ -17,6 +17,8 @@ from db.roles import DATABASES
 _HERE = Path(__file__).parent
 LOCK_TIMEOUT = "2s"
 STATEMENT_TIMEOUT = "60s"
+# Alembic keeps its context in module globals.
+_ONE_AT_A_TIME = asyncio.Lock()
 
 
 def config(database: str, connection: Connection | None = None) -> Config:
@@ -35,7 +37,7 @@ async def upgrade(database: str, owner_dsn: str, revision: str = "head") -> None
     """Bring `database` to `revision`; all of it or, when a migration fails, nothing of that migration."""
     engine = create_async_engine(_asyncpg(owner_dsn), poolclass=NullPool)
     try:
-        async with engine.connect() as conn:
+        async with _ONE_AT_A_TIME, engine.connect() as conn:
             await conn.run_sync(lambda sync: command.upgrade(config(database, sync), revision))
     finally:
         await engine.dispose()

@@ -1,0 +1,63 @@
+"""`json`: any JSON value, within bounds."""
+
+from math import isfinite
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from core.schema.types.base import FieldType, Operator, Options
+
+MAX_DEPTH = 20
+MAX_VALUES = 10_000
+
+
+def check_json(value: Any) -> Any:
+    """Return `value` if PostgreSQL's jsonb can hold it and it is of a sane size; ValueError otherwise."""
+    left = MAX_VALUES
+    pending = [(value, 0)]
+    while pending:
+        item, depth = pending.pop()
+        left -= 1
+        if left < 0:
+            raise ValueError(f"more than {MAX_VALUES} values")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, float) and not isfinite(item):
+            raise ValueError("a number that is not finite")
+        elif isinstance(item, dict):
+            for key in item:
+                _check_text(key)
+            pending += [(child, depth + 1) for child in item.values()]
+        elif isinstance(item, list):
+            pending += [(child, depth + 1) for child in item]
+    return value
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise ValueError("a NUL character")
+
+
+class Json(FieldType[Options]):
+    """A JSON value at most 20 deep, of at most 10,000 parts; null is no value at all."""
+
+    name = "json"
+    cast = "jsonb"
+    operators = (Operator.IS_NULL,)
+    sortable = False
+    quoted = False
+    options = Options
+
+    def storage(self, options: Options) -> str:
+        """Parsed JSON: key order and repeated keys are not kept."""
+        return "jsonb"
+
+    def annotation(self, options: Options) -> Any:
+        """Anything that jsonb takes."""
+        return Annotated[Any, AfterValidator(check_json), WithJsonSchema({})]
+
+    def why_not_unique(self, options: Options) -> str:
+        """An index entry has no room for it."""
+        return "a JSON value is too long for an index"

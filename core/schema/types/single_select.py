@@ -1,0 +1,30 @@
+"""`single_select`: one of the choices."""
+
+from typing import Any, Literal
+
+from core.schema.types import choices
+from core.schema.types.base import TEXT, Change, FieldType
+
+
+class SingleSelect(FieldType[choices.ChoiceOptions]):
+    """The name of one choice."""
+
+    name = "single_select"
+    cast = "text"
+    options = choices.ChoiceOptions
+
+    def storage(self, options: choices.ChoiceOptions) -> str:
+        """The name itself; see `Choice`."""
+        return TEXT
+
+    def annotation(self, options: choices.ChoiceOptions) -> Any:
+        """One of the names."""
+        return Literal[options.names]
+
+    def change(self, old: choices.ChoiceOptions, new: choices.ChoiceOptions) -> Change:
+        """More choices lose nothing; one less is allowed once no record holds it."""
+        return choices.change(old, new)
+
+    def longest(self, options: choices.ChoiceOptions) -> int:
+        """The longest name."""
+        return max(map(len, options.names))

@@ -1,0 +1,142 @@
+"""The matrix of roles and objects, proved with real logins: allowed, or permission denied."""
+
+import asyncpg
+import pytest
+
+from db import roles
+from tests.conftest import Databases
+
+CONTROL_TABLES = (
+    "tenants workspaces users memberships plans subscriptions usage_counters usage_events wallets wallet_ledger"
+    " api_tokens schema_registry rate_limits operations outbox idempotency clusters admins admin_sessions refills"
+).split()
+READS = {
+    "data_api": set[str](),
+    "control_api": {
+        "tenants", "workspaces", "users", "memberships", "plans", "subscriptions", "usage_counters",
+        "usage_events", "wallets", "wallet_ledger", "api_tokens", "schema_registry", "rate_limits", "operations",
+        "idempotency", "clusters", "refills",
+    },
+    "admin_api": {
+        "tenants", "workspaces", "users", "memberships", "plans", "subscriptions", "usage_counters", "wallets",
+        "wallet_ledger", "schema_registry", "rate_limits", "operations", "idempotency", "clusters", "admins",
+        "admin_sessions", "refills",
+    },
+}  # fmt: skip
+CONNECTS = {role.name: set(role.databases) for role in roles.ROLES if role.login}
+TENANT_DDL = (
+    "create schema evil",
+    "create table platform.evil (a int)",
+    "create temp table evil (a int)",
+    "create function platform.evil() returns int language sql as 'select 1'",
+    "alter table platform.changes add column evil text",
+    "create role evil",
+    "set role tenant_owner",
+    "set role tenant_reader",
+)
+
+
+@pytest.mark.parametrize("role", sorted(CONNECTS))
+@pytest.mark.parametrize("database", roles.DATABASES)
+async def test_a_role_connects_to_its_databases_only(databases: Databases, role: str, database: str) -> None:
+    if database in CONNECTS[role]:
+        async with databases.connect(role, database) as conn:
+            assert await conn.fetchval("select current_user") == role
+    else:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with databases.connect(role, database):
+                pass
+
+
+@pytest.mark.parametrize("role", sorted(READS))
+@pytest.mark.parametrize("table", CONTROL_TABLES)
+async def test_who_reads_what_of_the_control_plane(databases: Databases, role: str, table: str) -> None:
+    async with databases.connect(role, "control") as conn:
+        if table in READS[role]:
+            await conn.fetch(f"select * from control.{table} limit 1")
+        else:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await conn.fetch(f"select * from control.{table} limit 1")
+
+
+@pytest.mark.parametrize("role", ["data_api", "control_api", "admin_api", "metering_worker", "notify_worker"])
+async def test_nobody_sets_a_balance_but_the_ledger(databases: Databases, role: str) -> None:
+    async with databases.connect(role, "control") as conn:
+        for statement in ("update control.wallets set balance_cents = 1", "delete from control.wallet_ledger",
+                          "update control.wallet_ledger set amount_cents = 1", "truncate control.wallet_ledger"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await conn.execute(statement)
+
+
+@pytest.mark.parametrize("statement", TENANT_DDL)
+async def test_the_public_role_makes_nothing_and_becomes_nobody_else(databases: Databases, statement: str) -> None:
+    async with databases.connect("data_api", "data") as conn:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await conn.execute(statement)
+
+
+@pytest.mark.parametrize("table", ["changes", "fences", "idempotency", "identity", "schema_steps", "relay_cursors"])
+async def test_the_public_role_touches_no_platform_table(databases: Databases, table: str) -> None:
+    async with databases.connect("data_api", "data") as conn:
+        for statement in (f"select 1 from platform.{table}", f"delete from platform.{table}"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await conn.fetch(statement)
+
+
+async def test_no_login_role_has_a_superpower_but_those_that_are_listed(databases: Databases) -> None:
+    allowed = {("data_owner", "bypassrls"), ("tenants_worker", "createrole")}
+    async with databases.own("control") as conn:
+        rows = await conn.fetch(
+            "select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication from pg_roles"
+            " where rolname = any($1::text[])",
+            list(roles.LOGINS),
+        )
+    powers = {
+        (row["rolname"], name.removeprefix("rol"))
+        for row in rows
+        for name in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication")
+        if row[name]
+    }
+    assert powers == allowed
+
+
+async def test_logins_but_owners_have_no_search_path(databases: Databases) -> None:
+    for role, reachable in CONNECTS.items():
+        async with databases.connect(role, sorted(reachable)[0]) as conn:
+            path = await conn.fetchval("show search_path")
+            assert (path in ("", '""')) != role.endswith("_owner"), f"{role}: {path!r}"
+
+
+async def test_no_function_is_everybodys(databases: Databases) -> None:
+    for database in roles.DATABASES:
+        async with databases.own(database) as conn:
+            open_to_all = await conn.fetch(
+                "select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
+                " where n.nspname not in ('pg_catalog', 'information_schema')"
+                " and exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a"
+                "             where a.grantee = 0)"
+            )
+            assert [row[0] for row in open_to_all] == []
+
+
+DEFINERS = {
+    "control": {"gateway.add_usage", "gateway.authenticate", "gateway.limits", "gateway.touch_tokens",
+                "control.check_balance", "control.post_ledger"},
+    "data": {"platform.ensure_partitions", "platform.enter", "platform.log_create", "platform.log_delete",
+             "platform.log_update", "platform.remember"},
+    "audit": {"audit.add_admin_events", "audit.add_security_events", "audit.ensure_partitions"},
+    "activity": {"activity.add_access_logs", "activity.add_resource_events", "activity.ensure_partitions"},
+    "alarms": set[str](),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("database", roles.DATABASES)
+async def test_functions_with_their_owners_rights_are_few_and_named(databases: Databases, database: str) -> None:
+    async with databases.own(database) as conn:
+        rows = await conn.fetch(
+            "select n.nspname || '.' || p.proname, p.proconfig from pg_proc p join pg_namespace n"
+            " on n.oid = p.pronamespace where p.prosecdef and n.nspname not in ('pg_catalog', 'information_schema')"
+        )
+    assert {row[0] for row in rows} == DEFINERS[database]
+    for name, settings in rows:
+        assert any(s.startswith("search_path=") for s in settings or ()), f"{name} leaves search_path to its caller"
