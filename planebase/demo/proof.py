@@ -1,0 +1,178 @@
+"""The proof: a client's own log against records, change rows, activity, ledger and deliveries, id by id."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from planebase.demo.journal import Log
+
+
+@dataclass
+class Check:
+    """One comparison: what was compared, how many, and the first few differences."""
+
+    what: str
+    count: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether something was compared and nothing differed."""
+        return self.count > 0 and not self.wrong
+
+    def differs(self, text: str) -> None:
+        """Note a difference; the first ones are shown."""
+        self.wrong.append(text)
+
+
+async def prove(log: Log, databases: dict[str, Any], deliveries: list[dict[str, Any]]) -> list[Check]:
+    """Compare one run's log with the five databases (owner DSNs of `status --json`) and the receiver's log."""
+    data = await asyncpg.connect(next(iter(databases["data"].values())))
+    activity = await asyncpg.connect(databases["activity"])
+    control = await asyncpg.connect(databases["control"])
+    alarms = await asyncpg.connect(databases["alarms"])
+    try:
+        tables = log.run.get("tables", {})
+        changes = await _changes(data, list(tables))
+        return [
+            await _records(data, log, tables),
+            _change_rows(log, changes),
+            await _events(activity, changes),
+            await _usage(control, changes, log.run.get("tenants", [])),
+            await _ledger(control, log.run.get("tenants", [])),
+            await _delivered(alarms, log.run.get("tenants", []), deliveries),
+        ]
+    finally:
+        for conn in (data, activity, control, alarms):
+            await conn.close()
+
+
+async def _changes(data: asyncpg.Connection, tables: list[str]) -> list[asyncpg.Record]:
+    return await data.fetch(
+        "select tenant_id, table_id, record_id, version, action, operation_id, xid::text as xid from platform.changes"
+        " where table_id = any($1::text[])",
+        tables,
+    )
+
+
+async def _records(data: asyncpg.Connection, log: Log, tables: dict[str, Any]) -> Check:
+    check = Check("records equal the client's log, field by field")
+    expected = {key: item for key, item in log.last().items() if item.action != "delete"}
+    unsure = bool(log.unanswered)
+    for table_id, names in tables.items():
+        columns = {f"f_{field_id}": name for name, field_id in names["fields"].items()}
+        rows = await data.fetch(
+            f'select id, version, to_jsonb(t) as row from "tenant_{names["tenant"]}"."t_{table_id}" t'  # noqa: S608
+        )
+        found = {row["id"]: row for row in rows}
+        wanted = {record_id: item for (table, record_id), item in expected.items() if table == table_id}
+        check.count += len(wanted)
+        for record_id, item in wanted.items():
+            row = found.get(record_id)
+            if row is None or (row["version"] != item.version and not unsure):
+                check.differs(f"record {record_id}: the client has version {item.version}, the table {row and row['version']}")
+            elif row["version"] == item.version:
+                stored = json.loads(row["row"])
+                values = {name: stored[column] for column, name in columns.items()}
+                if not _same(values, item.fields or {}):
+                    check.differs(f"record {record_id}: other values than acknowledged")
+        for record_id in set(found) - set(wanted):
+            if not unsure:
+                check.differs(f"record {record_id} is there, and the client never heard of it")
+    return check
+
+
+def _same(stored: dict[str, Any], acknowledged: dict[str, Any]) -> bool:
+    return stored == acknowledged
+
+
+def _change_rows(log: Log, changes: list[asyncpg.Record]) -> Check:
+    check = Check("each acknowledged version has one change row, and nothing else does")
+    rows = Counter((row["table_id"], row["record_id"], row["version"], row["action"]) for row in changes)
+    acknowledged = {(item.table_id, item.record_id, item.version, item.action) for item in log.written}
+    check.count = len(acknowledged)
+    for key in acknowledged:
+        if rows[key] != 1:
+            check.differs(f"{key[3]} of {key[1]} version {key[2]}: {rows[key]} change rows")
+    if not log.unanswered:
+        for key in rows.keys() - acknowledged:
+            check.differs(f"{key[3]} of {key[1]} version {key[2]} was never acknowledged")
+    return check
+
+
+async def _events(activity: asyncpg.Connection, changes: list[asyncpg.Record]) -> Check:
+    check = Check("each change row is one activity event")
+    tenants = list({row["tenant_id"] for row in changes})
+    events = await activity.fetch(
+        "select resource_id, version, action, operation_id from activity.resource_events"
+        " where tenant_id = any($1::text[]) and resource_type = 'record'",
+        tenants,
+    )
+    have = Counter((e["resource_id"], e["version"], e["action"], e["operation_id"]) for e in events)
+    want = Counter(
+        (c["record_id"], c["version"], f"RECORD_{c['action'].upper()}", c["operation_id"]) for c in changes
+    )
+    check.count = sum(want.values())
+    for key in (have - want) + (want - have):
+        check.differs(f"{key[2]} of {key[0]} version {key[1]}: {have[key]} events for {want[key]} changes")
+    return check
+
+
+async def _usage(control: asyncpg.Connection, changes: list[asyncpg.Record], tenants: list[str]) -> Check:
+    check = Check("runs counted equal change rows, by tenant")
+    rows = await control.fetch(
+        "select tenant_id, sum(quantity)::bigint as runs from control.usage_events"
+        " where meter = 'runs' and tenant_id = any($1::text[]) group by 1",
+        tenants,
+    )
+    have = {row["tenant_id"]: row["runs"] for row in rows}
+    want = Counter(row["tenant_id"] for row in changes)
+    check.count = sum(want.values())
+    for tenant in want.keys() | have.keys():
+        if have.get(tenant, 0) != want[tenant]:
+            check.differs(f"tenant {tenant}: {have.get(tenant, 0)} runs counted, {want[tenant]} changes written")
+    return check
+
+
+async def _ledger(control: asyncpg.Connection, tenants: list[str]) -> Check:
+    check = Check("each balance is the sum of its ledger, and each top-up and debit stands once")
+    wallets = await control.fetch(
+        "select w.id, w.balance_cents, coalesce(sum(l.amount_cents), 0)::bigint as total, count(l.id) as entries,"
+        " count(distinct l.ref) as refs from control.wallets w left join control.wallet_ledger l on l.wallet_id = w.id"
+        " where w.tenant_id = any($1::text[]) group by 1, 2",
+        tenants,
+    )
+    for row in wallets:
+        check.count += row["entries"]
+        if row["balance_cents"] != row["total"] or row["entries"] != row["refs"]:
+            check.differs(f"wallet {row['id']}: balance {row['balance_cents']}, ledger {row['total']}")
+    paid = await control.fetch(
+        "select r.id, r.state, r.amount_cents, l.amount_cents as posted from control.refills r"
+        " join control.wallets w on w.id = r.wallet_id"
+        " left join control.wallet_ledger l on l.wallet_id = r.wallet_id and l.ref = 'refill/' || r.id"
+        " where w.tenant_id = any($1::text[])",
+        tenants,
+    )
+    for row in paid:
+        if (row["amount_cents"] if row["state"] == "paid" else None) != row["posted"]:
+            check.differs(f"refill {row['id']} is {row['state']}, and {row['posted']} cents stand in the ledger")
+    return check
+
+
+async def _delivered(alarms: asyncpg.Connection, tenants: list[str], deliveries: list[dict[str, Any]]) -> Check:
+    check = Check("each webhook notification that says sent was accepted under its one webhook-id")
+    rows = await alarms.fetch(
+        "select id, status from alarms.notifications where channel = 'webhook' and tenant_id = any($1::text[])", tenants
+    )
+    accepted = Counter(call["webhook_id"] for call in deliveries if call["status"] == 200)
+    check.count = len(rows)
+    known = {row["id"] for row in rows}
+    for row in rows:
+        if (row["status"] == "sent") != (accepted[row["id"]] >= 1):
+            check.differs(f"notification {row['id']} is {row['status']}, accepted {accepted[row['id']]} times")
+    for webhook_id in set(accepted) - known:
+        check.differs(f"the receiver accepted {webhook_id}, which is no notification")
+    return check
