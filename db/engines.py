@@ -20,6 +20,8 @@ def engine(dsn: SecretStr, *, pool_size: int = 4) -> AsyncEngine:
         pool_timeout=_POOL_WAIT_S,
         pool_recycle=_RECYCLE_S,
         pool_pre_ping=True,
+        # Parameters are tenants' content, which belongs in no log.
+        hide_parameters=True,
         connect_args={"timeout": _CONNECT_TIMEOUT_S},
     )
 

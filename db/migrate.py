@@ -1,4 +1,4 @@
-"""Alembic, one history per database: each migration runs in a transaction with lock and statement timeouts."""
+"""Alembic, one history per database: each migration is a transaction with lock and statement timeouts."""
 
 import asyncio
 import sys
@@ -44,10 +44,10 @@ async def upgrade(database: str, owner_dsn: str, revision: str = "head") -> None
 
 
 def run_environment(metadata: Any) -> None:
-    """Run the migrations that Alembic asked for; each database's env.py calls this with its models' metadata."""
+    """Run the migrations that Alembic asked for; a database's env.py calls this with its models' metadata."""
     connection = context.config.attributes["connection"]
     database = context.config.attributes["database"]
-    # The version table stands in `public`, which only the owner may use: no migration has to make its home first.
+    # The version table stands in `public`, which only the owner may use, so that no migration has to make its home.
     context.configure(
         connection=connection,
         target_metadata=metadata,

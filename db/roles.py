@@ -29,7 +29,7 @@ class Role:
 
 
 _BECOME = "with inherit false, set true"
-# transaction_timeout ends the session, statement_timeout only the statement: so the latter is the shorter one.
+# transaction_timeout ends the session, statement_timeout only the statement: the latter is shorter.
 _API = {"statement_timeout": "8s", "transaction_timeout": "12s", "idle_in_transaction_session_timeout": "10s"}
 _WORKER = {"statement_timeout": "60s", "idle_in_transaction_session_timeout": "60s"}
 
@@ -64,7 +64,10 @@ ROLES: tuple[Role, ...] = (
         "tenants_worker",
         ("control", "data"),
         attributes="createrole",
-        member_of=(("tenant_owner", _BECOME), ("tenant_members", "with admin true, inherit false, set false")),
+        member_of=(
+            ("tenant_owner", _BECOME),
+            ("tenant_members", "with admin true, inherit false, set false"),
+        ),
         settings=_WORKER,
     ),
     Role(
@@ -85,9 +88,9 @@ _FIXED = {"timezone": "UTC", "search_path": ""}
 async def bootstrap(
     admin_dsn: str, passwords: Mapping[str, str], databases: Sequence[str] = DATABASES
 ) -> None:
-    """Make the roles and databases of one server, or bring them up to date; needs a superuser, changes no data.
+    """Make the roles and databases of one server or bring them up to date; changes no data.
 
-    `admin_dsn` names the server's `postgres` database; a server may hold any of the five `databases`.
+    `admin_dsn` is a superuser's, of the server's `postgres` database; a server may hold any of the five `databases`.
     """
     conn = await asyncpg.connect(admin_dsn)
     try:
@@ -128,7 +131,9 @@ async def _make_roles(conn: asyncpg.Connection, passwords: Mapping[str, str]) ->
 async def _make_database(conn: asyncpg.Connection, database: str) -> None:
     owner = _ident(OWNERS[database])
     if not await conn.fetchval("select 1 from pg_database where datname = $1", database):
-        await conn.execute(f"create database {_ident(database)} owner {owner} template template0 encoding 'UTF8'")
+        await conn.execute(
+            f"create database {_ident(database)} owner {owner} template template0 encoding 'UTF8'"
+        )
     await conn.execute(f"revoke all on database {_ident(database)} from public")
     for role in ROLES:
         if role.login and database in role.databases:
@@ -143,7 +148,9 @@ async def _lock_down(admin_dsn: str, database: str) -> None:
         await conn.execute("revoke all on schema public from public")
         # A new function is everybody's unless its owner's defaults say otherwise.
         for role in (OWNERS[database], "tenant_owner"):
-            await conn.execute(f"alter default privileges for role {_ident(role)} revoke execute on functions from public")
+            await conn.execute(
+                f"alter default privileges for role {_ident(role)} revoke execute on functions from public"
+            )
     finally:
         await conn.close()
 

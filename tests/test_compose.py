@@ -1,4 +1,4 @@
-"""docker-compose.yml: it parses, each command exists, each setting is one that the code reads, each zone is closed."""
+"""docker-compose.yml: it parses, commands exist, settings are read, zones are closed."""
 
 import importlib.util
 import re
@@ -55,9 +55,7 @@ def test_each_command_exists_and_each_setting_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
-def test_each_process_gets_what_it_cannot_start_without(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_process_gets_what_it_cannot_start_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, value in OURS[name]["environment"].items():
         text = re.sub(r"\$\{[A-Z_]+(?::[-?]([^}]*))?\}", lambda m: m.group(1) or "x", str(value))
         monkeypatch.setenv(variable, '{"data_api": "x"}' if variable.endswith("ROLE_PASSWORDS") else text)
@@ -67,7 +65,9 @@ def test_each_process_gets_what_it_cannot_start_without(
 def test_the_public_api_reaches_three_databases_and_nothing_else() -> None:
     data_api = OURS["data-api"]
     assert data_api["networks"] == ["public"]
-    beside = {name for name, service in COMPOSE["services"].items() if "public" in service.get("networks", [])}
+    beside = {
+        name for name, service in COMPOSE["services"].items() if "public" in service.get("networks", [])
+    }
     assert beside == {"data-api", "control-db", "data-db", "activity-db"}
     text = str(data_api["environment"])
     assert not any(host in text for host in ("audit-db", "alarms-db", "temporal"))
@@ -103,5 +103,9 @@ def test_no_secret_has_a_default() -> None:
 def test_the_image_holds_every_package_that_a_command_imports() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     copied = set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE))
-    needed = {_module(service).split(".")[0] for service in OURS.values()} | {"core", "activities", "workflows"}
+    needed = {_module(service).split(".")[0] for service in OURS.values()} | {
+        "core",
+        "activities",
+        "workflows",
+    }
     assert needed <= copied

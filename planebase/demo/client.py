@@ -1,4 +1,4 @@
-"""HTTP clients as a careful developer writes them: each change carries a key, and is sent again until it is answered."""
+"""HTTP clients as a careful developer writes them: each change has a key and is sent again until answered."""
 
 import asyncio
 import secrets
@@ -21,7 +21,7 @@ class DemoFailed(RuntimeError):
 
 @dataclass
 class Api:
-    """One API with one caller; answers are JSON, and anything unexpected ends the demo with a clear message."""
+    """One API with one caller; anything unexpected ends the demo with a clear message."""
 
     base_url: str
     headers: dict[str, str]

@@ -1,4 +1,4 @@
-"""Public data sets as records: the files of the package vega-datasets, which is never imported (it wants pandas)."""
+"""Public data sets as records: the files of vega-datasets, which is never imported (it wants pandas)."""
 
 import csv
 import json
@@ -7,6 +7,9 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class TableData:
 
 def airports() -> TableData:
     """3,376 airports of the United States (Bureau of Transportation Statistics)."""
-    rows = [
+    rows: list[Row] = [
         {
             "Code": row["iata"],
             "Name": row["name"],
@@ -38,7 +41,7 @@ def airports() -> TableData:
         }
         for row in _csv("airports.csv")
     ]
-    fields = [
+    fields: list[Row] = [
         {"name": "Code", "type": "text", "required": True, "unique": True},
         {"name": "Name", "type": "text", "required": True},
         {"name": "City", "type": "text"},
@@ -55,7 +58,7 @@ def airports() -> TableData:
 
 def weather() -> TableData:
     """1,461 days of weather in Seattle (NOAA)."""
-    rows = [
+    rows: list[Row] = [
         {
             "Day": row["date"].replace("/", "-"),
             "Observed at": f"{row['date'].replace('/', '-')}T12:00:00+00:00",
@@ -64,21 +67,33 @@ def weather() -> TableData:
             "Coldest": float(row["temp_min"]),
             "Wind": float(row["wind"]),
             "Weather": row["weather"],
-            "Tags": [tag for tag, on in (("wet", float(row["precipitation"]) > 0), ("windy", float(row["wind"]) > 5)) if on],
+            "Tags": [
+                tag
+                for tag, on in (("wet", float(row["precipitation"]) > 0), ("windy", float(row["wind"]) > 5))
+                if on
+            ],
         }
         for row in _csv("seattle-weather.csv")
     ]
     kinds = sorted({row["Weather"] for row in rows})
     decimal = {"precision": 8, "scale": 2}
-    fields = [
+    fields: list[Row] = [
         {"name": "Day", "type": "date", "required": True, "unique": True},
         {"name": "Observed at", "type": "datetime"},
         {"name": "Precipitation", "type": "number", "options": decimal},
         {"name": "Warmest", "type": "number", "options": decimal},
         {"name": "Coldest", "type": "number", "options": decimal},
         {"name": "Wind", "type": "number", "options": decimal},
-        {"name": "Weather", "type": "single_select", "options": {"choices": [{"name": kind} for kind in kinds]}},
-        {"name": "Tags", "type": "multi_select", "options": {"choices": [{"name": "wet"}, {"name": "windy"}]}},
+        {
+            "name": "Weather",
+            "type": "single_select",
+            "options": {"choices": [{"name": kind} for kind in kinds]},
+        },
+        {
+            "name": "Tags",
+            "type": "multi_select",
+            "options": {"choices": [{"name": "wet"}, {"name": "windy"}]},
+        },
         {"name": "Observer", "type": "email"},
     ]
     return TableData("Weather", fields, rows)
@@ -86,7 +101,7 @@ def weather() -> TableData:
 
 def cars() -> TableData:
     """406 cars of the years 1970 to 1982 (Ramos and Donoho, ASA Data Exposition 1983)."""
-    rows = [
+    rows: list[Row] = [
         {
             "Name": row["Name"],
             "Miles per gallon": row["Miles_per_Gallon"],
@@ -99,7 +114,7 @@ def cars() -> TableData:
         }
         for row in json.loads(_file("cars.json").read_text())
     ]
-    fields = [
+    fields: list[Row] = [
         {"name": "Name", "type": "text", "required": True},
         {"name": "Miles per gallon", "type": "number", "options": {"precision": 8, "scale": 2}},
         {"name": "Cylinders", "type": "integer"},

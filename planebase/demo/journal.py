@@ -1,4 +1,4 @@
-"""The client's own log: every call before it is sent and every answer, on disk, so that anyone can compare later."""
+"""The client's own log: each call before it is sent and each answer, for anyone to compare."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def read(path: Path) -> Log:
     """Read a client log; a torn last line (the client was killed) counts as not written."""
     lines = list(_lines(path))
     answered = {line["key"] for line in lines if line["kind"] == "answer"}
-    run = {}
+    run: dict[str, Any] = {}
     for line in lines:
         if line["kind"] == "know":
             run |= {key: value for key, value in line.items() if key != "kind"}

@@ -29,7 +29,7 @@ class Check:
 
 
 async def prove(log: Log, databases: dict[str, Any], deliveries: list[dict[str, Any]]) -> list[Check]:
-    """Compare one run's log with the five databases (owner DSNs of `status --json`) and the receiver's log."""
+    """Compare one run's log with the databases (owner DSNs of `status --json`) and the receiver's log."""
     data = await asyncpg.connect(next(iter(databases["data"].values())))
     activity = await asyncpg.connect(databases["activity"])
     control = await asyncpg.connect(databases["control"])
@@ -52,7 +52,7 @@ async def prove(log: Log, databases: dict[str, Any], deliveries: list[dict[str, 
 
 async def _changes(data: asyncpg.Connection, tables: list[str]) -> list[asyncpg.Record]:
     return await data.fetch(
-        "select tenant_id, table_id, record_id, version, action, operation_id, xid::text as xid from platform.changes"
+        "select tenant_id, table_id, record_id, version, action, operation_id from platform.changes"
         " where table_id = any($1::text[])",
         tables,
     )
@@ -73,7 +73,9 @@ async def _records(data: asyncpg.Connection, log: Log, tables: dict[str, Any]) -
         for record_id, item in wanted.items():
             row = found.get(record_id)
             if row is None or (row["version"] != item.version and not unsure):
-                check.differs(f"record {record_id}: the client has version {item.version}, the table {row and row['version']}")
+                check.differs(
+                    f"record {record_id}: the client has version {item.version}, the table {row and row['version']}"
+                )
             elif row["version"] == item.version:
                 stored = json.loads(row["row"])
                 values = {name: stored[column] for column, name in columns.items()}
@@ -133,7 +135,9 @@ async def _usage(control: asyncpg.Connection, changes: list[asyncpg.Record], ten
     check.count = sum(want.values())
     for tenant in want.keys() | have.keys():
         if have.get(tenant, 0) != want[tenant]:
-            check.differs(f"tenant {tenant}: {have.get(tenant, 0)} runs counted, {want[tenant]} changes written")
+            check.differs(
+                f"tenant {tenant}: {have.get(tenant, 0)} runs counted, {want[tenant]} changes written"
+            )
     return check
 
 
@@ -158,21 +162,28 @@ async def _ledger(control: asyncpg.Connection, tenants: list[str]) -> Check:
     )
     for row in paid:
         if (row["amount_cents"] if row["state"] == "paid" else None) != row["posted"]:
-            check.differs(f"refill {row['id']} is {row['state']}, and {row['posted']} cents stand in the ledger")
+            check.differs(
+                f"refill {row['id']} is {row['state']}, and {row['posted']} cents stand in the ledger"
+            )
     return check
 
 
-async def _delivered(alarms: asyncpg.Connection, tenants: list[str], deliveries: list[dict[str, Any]]) -> Check:
+async def _delivered(
+    alarms: asyncpg.Connection, tenants: list[str], deliveries: list[dict[str, Any]]
+) -> Check:
     check = Check("each webhook notification that says sent was accepted under its one webhook-id")
     rows = await alarms.fetch(
-        "select id, status from alarms.notifications where channel = 'webhook' and tenant_id = any($1::text[])", tenants
+        "select id, status from alarms.notifications where channel = 'webhook' and tenant_id = any($1::text[])",
+        tenants,
     )
     accepted = Counter(call["webhook_id"] for call in deliveries if call["status"] == 200)
     check.count = len(rows)
     known = {row["id"] for row in rows}
     for row in rows:
         if (row["status"] == "sent") != (accepted[row["id"]] >= 1):
-            check.differs(f"notification {row['id']} is {row['status']}, accepted {accepted[row['id']]} times")
+            check.differs(
+                f"notification {row['id']} is {row['status']}, accepted {accepted[row['id']]} times"
+            )
     for webhook_id in set(accepted) - known:
         check.differs(f"the receiver accepted {webhook_id}, which is no notification")
     return check

@@ -1,4 +1,4 @@
-"""A webhook receiver on this machine that refuses the first deliveries, as real ones do, and keeps what it got."""
+"""A webhook receiver on this machine that refuses the first deliveries and keeps what it got."""
 
 import asyncio
 import contextlib
@@ -42,13 +42,13 @@ class Receiver:
             yield self
         finally:
             server.close()
-            server.close_clients()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {
-                name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])
+                name.strip().lower(): value.strip()
+                for name, _, value in (line.partition(":") for line in head[1:])
             }
             body = await reader.readexactly(min(int(headers.get("content-length", "0")), _MAX_BODY_BYTES))
             status = 503 if len(self.calls) < self.refusals else 200
@@ -64,7 +64,9 @@ class Receiver:
                 lines.write(json.dumps(call) + "\n")
             self.calls.append(call)
             reason = "OK" if status == 200 else "Service Unavailable"
-            writer.write(f"HTTP/1.1 {status} {reason}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+            writer.write(
+                f"HTTP/1.1 {status} {reason}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
+            )
             await writer.drain()
             if status == 200:
                 self.arrived.set()

@@ -85,8 +85,10 @@ async def test_append_only_tables_refuse_even_their_owner(
 async def test_each_monthly_partition_refuses_truncate_too(databases: Databases) -> None:
     for database in ("audit", "activity"):
         async with databases.own(database) as conn:
-            names = await conn.fetch("select inhrelid::regclass::text as name from pg_inherits i join pg_class c"
-                                     " on c.oid = i.inhparent where c.relkind = 'p'")
+            names = await conn.fetch(
+                "select inhrelid::regclass::text as name from pg_inherits i join pg_class c"
+                " on c.oid = i.inhparent where c.relkind = 'p'"
+            )
             assert len(names) >= 8
             for row in names:
                 with pytest.raises(asyncpg.PostgresError, match="append-only"):
@@ -108,4 +110,6 @@ async def test_the_months_ahead_are_there_and_a_repeat_makes_none(databases: Dat
     async with databases.connect("maintenance_worker", "audit") as conn:
         made = await conn.fetchval("select audit.ensure_partitions((now() + interval '5 months')::date, 0)")
         assert made == 2
-        assert await conn.fetchval("select audit.ensure_partitions((now() + interval '5 months')::date, 0)") == 0
+        assert (
+            await conn.fetchval("select audit.ensure_partitions((now() + interval '5 months')::date, 0)") == 0
+        )

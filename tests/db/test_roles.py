@@ -6,10 +6,28 @@ import pytest
 from db import roles
 from tests.conftest import Databases
 
-CONTROL_TABLES = (
-    "tenants workspaces users memberships plans subscriptions usage_counters usage_events wallets wallet_ledger"
-    " api_tokens schema_registry rate_limits operations outbox idempotency clusters admins admin_sessions refills"
-).split()
+CONTROL_TABLES = [
+    "tenants",
+    "workspaces",
+    "users",
+    "memberships",
+    "plans",
+    "subscriptions",
+    "usage_counters",
+    "usage_events",
+    "wallets",
+    "wallet_ledger",
+    "api_tokens",
+    "schema_registry",
+    "rate_limits",
+    "operations",
+    "outbox",
+    "idempotency",
+    "clusters",
+    "admins",
+    "admin_sessions",
+    "refills",
+]
 READS = {
     "data_api": set[str](),
     "control_api": {
@@ -62,20 +80,28 @@ async def test_who_reads_what_of_the_control_plane(databases: Databases, role: s
 @pytest.mark.parametrize("role", ["data_api", "control_api", "admin_api", "metering_worker", "notify_worker"])
 async def test_nobody_sets_a_balance_but_the_ledger(databases: Databases, role: str) -> None:
     async with databases.connect(role, "control") as conn:
-        for statement in ("update control.wallets set balance_cents = 1", "delete from control.wallet_ledger",
-                          "update control.wallet_ledger set amount_cents = 1", "truncate control.wallet_ledger"):
+        for statement in (
+            "update control.wallets set balance_cents = 1",
+            "delete from control.wallet_ledger",
+            "update control.wallet_ledger set amount_cents = 1",
+            "truncate control.wallet_ledger",
+        ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await conn.execute(statement)
 
 
 @pytest.mark.parametrize("statement", TENANT_DDL)
-async def test_the_public_role_makes_nothing_and_becomes_nobody_else(databases: Databases, statement: str) -> None:
+async def test_the_public_role_makes_nothing_and_becomes_nobody_else(
+    databases: Databases, statement: str
+) -> None:
     async with databases.connect("data_api", "data") as conn:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await conn.execute(statement)
 
 
-@pytest.mark.parametrize("table", ["changes", "fences", "idempotency", "identity", "schema_steps", "relay_cursors"])
+@pytest.mark.parametrize(
+    "table", ["changes", "fences", "idempotency", "identity", "schema_steps", "relay_cursors"]
+)
 async def test_the_public_role_touches_no_platform_table(databases: Databases, table: str) -> None:
     async with databases.connect("data_api", "data") as conn:
         for statement in (f"select 1 from platform.{table}", f"delete from platform.{table}"):
@@ -131,7 +157,9 @@ DEFINERS = {
 
 
 @pytest.mark.parametrize("database", roles.DATABASES)
-async def test_functions_with_their_owners_rights_are_few_and_named(databases: Databases, database: str) -> None:
+async def test_functions_with_their_owners_rights_are_few_and_named(
+    databases: Databases, database: str
+) -> None:
     async with databases.own(database) as conn:
         rows = await conn.fetch(
             "select n.nspname || '.' || p.proname, p.proconfig from pg_proc p join pg_namespace n"
@@ -139,4 +167,6 @@ async def test_functions_with_their_owners_rights_are_few_and_named(databases: D
         )
     assert {row[0] for row in rows} == DEFINERS[database]
     for name, settings in rows:
-        assert any(s.startswith("search_path=") for s in settings or ()), f"{name} leaves search_path to its caller"
+        assert any(s.startswith("search_path=") for s in settings or ()), (
+            f"{name} leaves search_path to its caller"
+        )

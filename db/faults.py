@@ -1,0 +1,64 @@
+"""What a database's error means to whoever may try again."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+
+class Fault(StrEnum):
+    """Four answers to one question: does it help to try again?"""
+
+    BUSY = "busy"
+    """Somebody holds what we want: soon."""
+    AWAY = "away"
+    """The server, or the way there, is gone for now: until it is back."""
+    REFUSED = "refused"
+    """The data that is there forbids it: no."""
+    WRONG = "wrong"
+    """The statement itself cannot work here: no, a person must look."""
+
+
+_BUSY = {"55P03", "40P01", "40001", "57014"}
+_AWAY = {"57P01", "57P02", "57P03", "25006"}
+_BY_CLASS = {
+    "08": Fault.AWAY,
+    "53": Fault.AWAY,
+    "58": Fault.AWAY,
+    "22": Fault.REFUSED,
+    "23": Fault.REFUSED,
+    "28": Fault.AWAY,  # a credential that is being changed; nothing else can be done by undoing
+    "0A": Fault.WRONG,
+    "42": Fault.WRONG,
+    "3D": Fault.WRONG,
+    "3F": Fault.WRONG,
+    "PB": Fault.REFUSED,  # our own functions' refusals
+}
+
+
+def fault(error: BaseException) -> Fault | None:
+    """Return what a database's error means; None where it is none."""
+    for each in _chain(error):
+        state = getattr(each, "sqlstate", None)
+        if isinstance(state, str):
+            return _of_state(state, str(each))
+        if isinstance(each, asyncpg.InterfaceError | InterfaceError | PoolTimeout | OSError | TimeoutError):
+            return Fault.AWAY
+    return None
+
+
+def _of_state(state: str, message: str) -> Fault | None:
+    if state in _BUSY or (state == "XX000" and "concurrently" in message):
+        return Fault.BUSY
+    if state in _AWAY:
+        return Fault.AWAY
+    return _BY_CLASS.get(state[:2])
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.orig if isinstance(seen, DBAPIError) and seen.orig is not None else seen.__cause__

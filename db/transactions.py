@@ -1,0 +1,61 @@
+"""One transaction of one database, and what the database refuses by the names of `core.errors`."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import TypeAlias, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from core.errors import Conflict, Forbidden, InsufficientFunds, Invalid, NotFound, PlanebaseError, Unavailable
+from db.failures import is_away, sqlstate_of
+
+S = TypeVar("S", bound=AsyncSession)
+Sessions: TypeAlias = async_sessionmaker
+"""What makes the sessions of one database, for those who may not know the library."""
+
+RETRY_AFTER_S = 2
+_OURS: dict[str, type[PlanebaseError]] = {
+    "PB402": InsufficientFunds,
+    "PB403": Forbidden,
+    "PB404": NotFound,
+    "PB409": Conflict,
+}
+# Resources, cancels, locks, deadlocks, timeouts of a whole transaction: later it may work.
+_LATER = ("53", "57", "58", "40", "55", "25P")
+
+
+@contextlib.asynccontextmanager
+async def transaction(factory: Sessions[S]) -> AsyncIterator[S]:
+    """Open one transaction: committed when the block ends, and nothing of it stays when the block fails."""
+    with translated():
+        async with factory.begin() as session:
+            yield session
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise what the database or the way to it refuses by our names; everything else goes on as it is."""
+    try:
+        yield
+    except PlanebaseError:
+        raise
+    except DBAPIError as error:
+        raise _named(error) from error
+    except (OSError, TimeoutError, PoolTimeout) as error:
+        raise Unavailable("a database is away; try again", retry_after_s=RETRY_AFTER_S) from error
+
+
+def _named(error: DBAPIError) -> Exception:
+    state = sqlstate_of(error) or ""
+    message = str(getattr(error.orig, "__cause__", None) or error.orig)
+    if state in _OURS:
+        return _OURS[state](message.splitlines()[0])
+    if is_away(error) or state.startswith(_LATER):
+        return Unavailable("a database is away or busy; try again", retry_after_s=RETRY_AFTER_S)
+    if state == "23505":
+        return Conflict("something of this name or id exists already")
+    if state.startswith("22"):
+        return Invalid(message.splitlines()[0])
+    return error

@@ -1,0 +1,199 @@
+"""The story of the demo, in the order in which a platform team meets it."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from temporalio.client import Client
+
+from core.ids import new
+from planebase.demo import journal, show
+from planebase.demo.client import Api, DemoFailed
+from planebase.demo.datasets import TableData, airports, cars, weather
+from planebase.demo.proof import Check, prove
+from planebase.demo.receiver import Receiver
+from planebase.demo.tenant import Tenant
+from planebase.state import DataDir
+
+_BATCH = 100
+_SETTLE_S = 60.0
+_TOP_UP_CENTS = 2_000
+
+
+async def run(status: dict[str, Any], rows: int | None = None) -> int:
+    """Do the main job on the running stack and return the exit code; `rows` bounds each table, for tests."""
+    data_dir = DataDir(Path(status["data_dir"]))
+    folder = data_dir.path / "demo" / str(new())
+    log = journal.Journal(folder / "client.jsonl")
+    began = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    shown = show.Show()
+    receiver = Receiver(refusals=2, log=folder / "receiver.jsonl")
+    log.write("know", started_at=began, receiver=str(receiver.log))
+    try:
+        async with httpx.AsyncClient(timeout=30) as http, receiver.running():
+            story = Story(status, log, shown, http, receiver)
+            await story.tell()
+            data_dir.save_demo(story.first.as_demo())
+            await _settled(folder, status)
+    except DemoFailed as error:
+        shown.console.print(f"[red]The demo failed:[/] {error}", soft_wrap=True)
+        shown.console.print(
+            f"Logs are in {status['logs']}; the client's own log is {log.path}.", soft_wrap=True
+        )
+        return 1
+    finally:
+        log.close()
+    checks = await prove_run(folder, status)
+    shown.summary()
+    shown.proof(checks)
+    shown.runs([row async for row in show.runs(status["temporal"], began)])
+    shown.console.print(f"The client's own log: {log.path}", soft_wrap=True)
+    return 0 if all(check.holds for check in checks) else 1
+
+
+async def prove_run(folder: Path, status: dict[str, Any]) -> list[Check]:
+    """Compare one run's client log with the databases as they are now."""
+    deliveries = folder / "receiver.jsonl"
+    lines = deliveries.read_text().splitlines() if deliveries.exists() else []
+    log = journal.read(folder / "client.jsonl")
+    return await prove(log, status["databases"], [json.loads(line) for line in lines])
+
+
+async def prove_runs(status: dict[str, Any]) -> int:
+    """Prove every run of the demo that this stack has seen; the exit code says whether all holds."""
+    shown = show.Show()
+    folders = sorted((Path(status["data_dir"]) / "demo").glob("*/client.jsonl"))
+    if not folders:
+        shown.console.print("No demo has run here yet: `make demo`.")
+        return 1
+    held = True
+    for path in folders:
+        await _settled(path.parent, status)
+        checks = await prove_run(path.parent, status)
+        shown.console.print(f"[bold]{path.parent.name}[/]")
+        shown.proof(checks)
+        held = held and not any(check.wrong for check in checks)
+    return 0 if held else 1
+
+
+async def _settled(folder: Path, status: dict[str, Any]) -> None:
+    """Wait until the relay has delivered what was written: what is compared is compared after that."""
+    deadline = asyncio.get_running_loop().time() + _SETTLE_S
+    while asyncio.get_running_loop().time() < deadline:
+        checks = await prove_run(folder, status)
+        if not any(check.wrong for check in checks):
+            return
+        await asyncio.sleep(0.3)
+
+
+class Story:
+    """Two tenants and an operator; each method is one step that a reader of the output follows."""
+
+    def __init__(
+        self,
+        status: dict[str, Any],
+        log: journal.Journal,
+        shown: show.Show,
+        http: httpx.AsyncClient,
+        receiver: Receiver,
+    ) -> None:
+        self._status, self._log, self._show, self._http, self._receiver = status, log, shown, http, receiver
+        self.control = Api(
+            status["control_api"], {"Authorization": f"Bearer {status['portal_token']}"}, log, http
+        )
+        tag = str(new())[-6:]
+        self.first = Tenant("Aviation", f"aviation-{tag}", self.control, status["data_api"])
+        self.second = Tenant("Weather lab", f"weather-{tag}", self.control, status["data_api"])
+
+    async def tell(self) -> None:
+        """Run every step."""
+        await self._provision()
+        await self._money_and_channels()
+        await self._schemas()
+        await self._load()
+        await self._records()
+        await self._isolation()
+        await self._meter()
+        await self._activity()
+
+    async def _provision(self) -> None:
+        with self._show.step("Provision two tenants (workflow TenantProvision)") as step:
+            await asyncio.gather(self.first.provision(), self.second.provision())
+            self._log.write("know", tenants=[self.first.id, self.second.id])
+            step.outcome = f"{self.first.slug} and {self.second.slug}: role, schema, wallet, plan, workspace"
+
+    async def _money_and_channels(self) -> None:
+        with self._show.step("Top up a wallet through the payment provider (workflow WalletRefill)") as step:
+            await self.first.top_up(_TOP_UP_CENTS)
+            step.outcome = f"{await self.first.balance_cents() / 100:.2f} in the wallet of {self.first.name}"
+        with self._show.step("Say where alerts go: a webhook, e-mail, the portal") as step:
+            await self.first.add_channel("webhook", self._receiver.url)
+            await self.first.add_channel("email", "operations@example.com")
+            step.outcome = (
+                f"{self._receiver.url} (will refuse the first two deliveries), operations@example.com"
+            )
+
+    async def _schemas(self) -> None:
+        plan: list[tuple[Tenant, list[TableData]]] = [
+            (self.first, [airports()]),
+            (self.second, [weather(), cars()]),
+        ]
+        with self._show.step("Apply a schema to a base of each (workflow SchemaChange)") as step:
+            steps = await asyncio.gather(*(tenant.make_base(tables) for tenant, tables in plan))
+            known = {
+                table_id: {"tenant": tenant.id, "fields": fields}
+                for tenant, _ in plan
+                for table_id, fields in tenant.fields.items()
+            }
+            self._log.write("know", tables=known)
+            step.outcome = f"{sum(steps)} steps of DDL, 3 tables, 12 field types"
+
+    async def _load(self) -> None:
+        loads = [(self.first, airports()), (self.second, weather()), (self.second, cars())]
+        total = sum(len(table.rows) for _, table in loads)
+        with (
+            self._show.step("Load public data sets through the Data API") as step,
+            step.bar("records", total) as advance,
+        ):
+
+            async def load(tenant: Tenant, table: TableData) -> int:
+                return await tenant.load(table, _BATCH, advance)
+
+            await asyncio.gather(*(load(tenant, table) for tenant, table in loads))
+            step.outcome = f"{total:,} records in calls of {_BATCH}, 3 writers"
+
+    async def _records(self) -> None:
+        with self._show.step("Read, filter, change and delete records through the Data API") as step:
+            step.outcome = await self.first.work_on_airports()
+
+    async def _isolation(self) -> None:
+        with self._show.step("Try to reach one tenant's rows with the other's token") as step:
+            tried = await self.first.cannot_reach(self.second) + await self.second.cannot_reach(self.first)
+            step.outcome = f"{tried} ways tried, each answered like something that does not exist"
+
+    async def _meter(self) -> None:
+        with self._show.step("Meter, bill, alert, notify (workflows MeteringCycle, Notify)") as step:
+            await self.first.usage_counted(self._status["databases"]["control"])
+            before = await self.first.balance_cents()
+            temporal = self._status["temporal"]
+            client = await Client.connect(temporal["address"], namespace=temporal["namespace"])
+            await client.get_schedule_handle("metering").trigger()
+            alert = await self.first.alert("RUNS_THRESHOLD")
+            try:
+                await asyncio.wait_for(self._receiver.arrived.wait(), _SETTLE_S)
+            except TimeoutError:
+                raise DemoFailed("the alert's webhook was not delivered") from None
+            await self.first.notified(alert["id"], {"webhook", "email", "inapp"})
+            debit = before - await self.first.debited(before)
+            step.outcome = (
+                f"{debit / 100:.2f} debited, alert {alert['kind']} ({alert['severity']}) open, webhook delivered at"
+                f" attempt {len(self._receiver.calls)}, e-mail and portal too"
+            )
+
+    async def _activity(self) -> None:
+        with self._show.step("List the tenant's activity") as step:
+            counts = await self.first.activity()
+            step.outcome = ", ".join(f"{count:,} {action}" for action, count in sorted(counts.items()))
