@@ -1,4 +1,4 @@
-"""Models of what comes from outside: an unknown member is refused with the nearest name, errors become pointers."""
+"""Models of what comes from outside: unknown members are refused by name, errors become JSON pointers."""
 
 from difflib import get_close_matches
 from typing import Any
@@ -45,7 +45,7 @@ def failing(*faults: tuple[tuple[str | int, ...], str, str]) -> ValidationError:
         [
             InitErrorDetails(
                 type=PydanticCustomError(code, "{words}", {"words": words}), loc=place, input=None
-            )  # type: ignore[arg-type]
+            )
             for place, code, words in faults
         ],
     )

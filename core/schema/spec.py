@@ -29,14 +29,14 @@ MAX_VIEWS = 100
 MAX_FIELDS_IN_ALL = 5_000
 MAX_DEFINITION_BYTES = 65_536
 MAX_SPEC_BYTES = 1_000_000
-"""A spec and its plan travel through Temporal, whose payloads end at 2 MB."""
+"""A spec travels through Temporal, whose payloads end at 2 MB; its plan is kept in the registry."""
 
 SYSTEM_FIELDS = ("id", "created_at", "created_by", "updated_at", "updated_by", "version")
 """What every record has anyway; no field may be called so."""
 
 
 class Entry(Closed):
-    """What has an id once it exists; without one it is the existing entry of the same name, else a new one."""
+    """What has an id once it exists; sent without one it is the present entry of its name, else a new one."""
 
     id: UlidStr | None = None
     name: Name
@@ -70,7 +70,7 @@ def _distinct(entries: Sequence[E]) -> Sequence[E]:
 
 def _small(definition: dict[str, Any]) -> dict[str, Any]:
     check_json(definition)
-    if len(json.dumps(definition, ensure_ascii=False).encode("utf-8", "replace")) > MAX_DEFINITION_BYTES:
+    if len(json.dumps(definition, ensure_ascii=False).encode()) > MAX_DEFINITION_BYTES:
         raise ValueError(f"a definition has at most {MAX_DEFINITION_BYTES} bytes")
     return definition
 
@@ -175,12 +175,12 @@ class BaseSpec(Closed):
         return _find(self.tables, table_id)
 
 
-def read_spec(raw: bytes | str | dict[str, Any]) -> BaseSpec:
-    """Return the spec in a request's body; Invalid, with a pointer for every fault, when it is none."""
+def read_spec(raw: Any) -> BaseSpec:
+    """Return the spec in a body, JSON or parsed; Invalid, with a pointer for every fault, when it is none."""
     try:
-        if isinstance(raw, dict):
-            return BaseSpec.model_validate(raw)
-        return BaseSpec.model_validate_json(raw)
+        if isinstance(raw, bytes | str):
+            return BaseSpec.model_validate_json(raw)
+        return BaseSpec.model_validate(raw)
     except ValidationError as error:
         raise Invalid("this is not the spec of a base", faults(error), code="invalid_spec") from None
 

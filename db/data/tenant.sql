@@ -46,6 +46,7 @@ create table :schema.views (
   name text not null,
   kind text not null check (kind in ('grid', 'form', 'kanban', 'gantt', 'gallery')),
   definition_json jsonb not null default '{}',
+  position int not null default 0,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now()
 );

@@ -38,6 +38,8 @@ def check_json(value: Any) -> Any:
 def _check_text(text: str) -> None:
     if "\0" in text:
         raise ValueError("a NUL character")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("half of a character")
 
 
 class Json(FieldType[Options]):

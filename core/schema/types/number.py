@@ -29,11 +29,11 @@ class NumberOptions(Options):
         return self
 
 
-def _refuse_text(value: Any) -> Any:
+def _exact(value: Any) -> Any:
     # Not all that Python reads as a decimal is one for PostgreSQL: full-width digits, for example.
     if isinstance(value, str):
         raise ValueError("a number is written without quotes")
-    return value
+    return Decimal(repr(value)) if type(value) in (int, float) else value
 
 
 class Number(FieldType[NumberOptions]):
@@ -53,8 +53,8 @@ class Number(FieldType[NumberOptions]):
         bound = 10**options.whole
         return Annotated[
             Decimal,
-            BeforeValidator(_refuse_text),
             Field(max_digits=options.precision, decimal_places=options.scale, allow_inf_nan=False),
+            BeforeValidator(_exact),
             WithJsonSchema({"type": "number", "exclusiveMinimum": -bound, "exclusiveMaximum": bound}),
         ]
 
