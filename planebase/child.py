@@ -1,9 +1,10 @@
-"""A child process: how it is started, where it logs, and that it cannot outlive the process that started it."""
+"""A child process: how it is started, where it logs, and that it cannot outlive its parent."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]
 
 from planebase.paths import ROOT
 
@@ -24,7 +27,7 @@ TIED = _LIBC is not None
 
 @dataclass(frozen=True)
 class Spec:
-    """What to run. `orphan_signal` is what it gets when its parent is killed; `user` is set only when root steps down."""
+    """What to run. `orphan_signal` is sent when its parent is killed; `user` is set if root steps down."""
 
     name: str
     argv: tuple[str, ...]
@@ -41,7 +44,7 @@ class Spec:
 
 
 def tie_to_parent(sig: signal.Signals) -> Callable[[], None] | None:
-    """A `preexec_fn` after which the child gets `sig` when the *thread* that started it ends (so start it from a lasting one)."""
+    """A `preexec_fn`: the child gets `sig` when the *thread* that started it ends, so let that one last."""
     if _LIBC is None:
         return None
     libc, parent = _LIBC, os.getpid()
@@ -55,7 +58,7 @@ def tie_to_parent(sig: signal.Signals) -> Callable[[], None] | None:
 
 
 def popen_options(spec: Spec) -> dict[str, Any]:
-    """The keyword arguments that `subprocess.Popen` and `asyncio.create_subprocess_exec` both take for `spec`."""
+    """The arguments that `subprocess.Popen` and `asyncio.create_subprocess_exec` both take for `spec`."""
     options: dict[str, Any] = {
         "cwd": spec.cwd,
         "env": base_env() | dict(spec.env),
@@ -72,17 +75,23 @@ def popen_options(spec: Spec) -> dict[str, Any]:
 
 
 def base_env() -> dict[str, str]:
-    """What every child needs of our environment and nothing else: no setting or secret of ours leaks into it."""
-    keep = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "XDG_CACHE_HOME", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    """What every child needs of our environment, and nothing else: no setting or secret leaks into it."""
+    keep = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
     return {name: os.environ[name] for name in keep if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
 
 
 def open_log(path: Path) -> int:
-    """Open `path` for appending; one that has grown large is set aside as `.1` first, so that logs stay bounded."""
+    """Open `path` for appending."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > _LOG_MAX_BYTES:
-        path.replace(path.with_suffix(path.suffix + ".1"))
+    bound_log(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def bound_log(path: Path, max_bytes: int = _LOG_MAX_BYTES) -> None:
+    """Set a log aside as `.1` when it has grown large; whoever appends to it goes on in the emptied file."""
+    if path.exists() and path.stat().st_size > max_bytes:
+        shutil.copyfile(path, path.with_suffix(path.suffix + ".1"))
+        os.truncate(path, 0)
 
 
 def popen(spec: Spec) -> subprocess.Popen[bytes]:
@@ -96,7 +105,8 @@ def popen(spec: Spec) -> subprocess.Popen[bytes]:
 
 def stop(process: subprocess.Popen[bytes], spec: Spec) -> None:
     """Ask `process` to stop, and end it if it has not within its bound."""
-    for sig, wait_s in ((spec.stop_signal, spec.stop_timeout_s), (spec.kill_signal, 5.0), (signal.SIGKILL, 5.0)):
+    harder = ((spec.stop_signal, spec.stop_timeout_s), (spec.kill_signal, 5.0), (signal.SIGKILL, 5.0))
+    for sig, wait_s in harder:
         if process.poll() is not None:
             return
         process.send_signal(sig)
@@ -104,6 +114,22 @@ def stop(process: subprocess.Popen[bytes], spec: Spec) -> None:
             process.wait(wait_s)
         except subprocess.TimeoutExpired:
             continue
+
+
+def end_orphans(argument: str, signals: tuple[signal.Signals, ...], wait_s: float) -> None:
+    """End each process that has `argument` on its command line: what a killed run of ours left behind."""
+    for process in psutil.process_iter(["cmdline"]):
+        if argument not in (process.info["cmdline"] or []) or process.pid == os.getpid():
+            continue
+        for sig in (*signals, signal.SIGKILL):
+            try:
+                process.send_signal(sig)
+                process.wait(wait_s)
+            except psutil.TimeoutExpired:
+                continue
+            except psutil.NoSuchProcess:
+                pass
+            break
 
 
 def log_tail(path: Path, lines: int = 15) -> str:

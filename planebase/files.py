@@ -13,7 +13,7 @@ from typing import Any, Self
 
 
 class Lock:
-    """An exclusive lock on a file, gone when its holder (and whoever inherited it) is gone, however that ended."""
+    """An exclusive lock on a file, gone when its holder and whoever inherited it are gone."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,7 +58,9 @@ class Lock:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
 

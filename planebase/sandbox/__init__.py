@@ -1,0 +1,1 @@
+"""The embedded stack's payment provider and mail receiver: real servers on this machine, no real money."""
