@@ -14,7 +14,7 @@ export PLANEBASE_PORT_BASE := $(PORT_BASE)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test check check-format check-lint check-types check-imports check-docs bench migration fmt docs
+.PHONY: help setup demo up down status test check check-format check-lint check-types check-imports check-docs bench migration fmt lock docs
 
 help: ## this list
 	@echo 'Planebase. The targets:'
@@ -67,6 +67,10 @@ migration: setup ## a new empty migration: make migration DB=control NAME="add a
 
 fmt: setup ## format and fix what can be fixed by itself
 	@$(CD) $(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: setup ## compile requirements.lock again from pyproject.toml
+	@$(CD) $(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --quiet --upgrade -o requirements.lock
 
 docs: setup ## write docs/generated: OpenAPI of the three APIs, an ERD per database
 	@$(CD) $(BIN)/python -m planebase.docs
