@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from temporalio.client import Client
 
+from planebase.demo.journal import Journal
 from planebase.demo.proof import Check
 
 __all__ = ["Show", "runs"]
@@ -22,6 +23,7 @@ __all__ = ["Show", "runs"]
 class Show:
     """Collects what was done; `console` writes plain lines where nobody looks at a terminal."""
 
+    journal: Journal | None
     console: Console = field(default_factory=lambda: Console(stderr=False, highlight=False, width=_width()))
     done: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -30,6 +32,8 @@ class Show:
         """One step of the story: its line appears when it begins, its outcome when it ends."""
         began = time.monotonic()
         self.console.print(f"[bold]•[/] {title} …")
+        if self.journal is not None:
+            self.journal.write("step", title=title)
         step = Step(self.console)
         yield step
         took = f"{time.monotonic() - began:.1f} s"

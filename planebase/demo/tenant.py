@@ -240,7 +240,7 @@ class Tenant:
         counts: Counter[str] = Counter()
         cursor: str | None = None
         while True:
-            params = {"limit": "500"} | ({"cursor": cursor} if cursor else {})
+            params = {"limit": "200"} | ({"cursor": cursor} if cursor else {})
             page = await self._control.json("GET", f"/tenants/{self.id}/activity", params=params)
             counts.update(event["action"] for event in page["events"])
             cursor = page["next_cursor"]
