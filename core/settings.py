@@ -42,6 +42,7 @@ class ControlApiSettings(TemporalSettings):
     alarms_dsn: SecretStr
     portal_token: SecretStr
     secret_key: SecretStr
+    pool_size: int = Field(default=8, ge=1, le=100)
     webhook_allow_http: bool = False
     max_body_bytes: int = Field(default=4_000_000, ge=1_000)
     metrics_port: int | None = None
@@ -55,6 +56,7 @@ class AdminApiSettings(TemporalSettings):
     control_dsn: SecretStr
     audit_dsn: SecretStr
     secret_key: SecretStr
+    pool_size: int = Field(default=4, ge=1, le=100)
     session_ttl_s: int = Field(default=3_600, ge=60)
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)
     metrics_port: int | None = None
@@ -86,7 +88,28 @@ class WorkerSettings(TemporalSettings):
     secret_key: SecretStr | None = None
     mail_from: str = "planebase@localhost"
     webhook_allow_private: bool = False
+    notify_delays_s: list[float] = []
     metering_interval_s: int = Field(default=3_600, ge=1)
     drain_s: int = Field(default=30, ge=1)
     pool_max_size: int = Field(default=4, ge=1)
     metrics_port: int | None = None
+
+
+class DeploySettings(BaseSettings):
+    """What `python -m db.deploy` needs: a superuser per server, once, before any other process starts."""
+
+    model_config = _ENV
+    control_admin_dsn: SecretStr
+    data_admin_dsn: SecretStr
+    audit_admin_dsn: SecretStr
+    activity_admin_dsn: SecretStr
+    alarms_admin_dsn: SecretStr
+    role_passwords: dict[str, SecretStr]
+    cluster_id: str = "local"
+    cluster_host: str
+    cluster_port: int = 5432
+    cluster_region: str = "local"
+    admin_email: str
+    admin_password: SecretStr
+    admin_totp_secret: SecretStr
+    secret_key: SecretStr

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias, TypeVar
 
+import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from core.errors import Conflict, Forbidden, InsufficientFunds, Invalid, NotFound, PlanebaseError, Unavailable
 from db.failures import is_away, sqlstate_of
 
+_log = structlog.get_logger("db")
 S = TypeVar("S", bound=AsyncSession)
 Sessions: TypeAlias = async_sessionmaker
 """What makes the sessions of one database, for those who may not know the library."""
@@ -22,8 +24,9 @@ _OURS: dict[str, type[PlanebaseError]] = {
     "PB404": NotFound,
     "PB409": Conflict,
 }
-# Resources, cancels, locks, deadlocks, timeouts of a whole transaction: later it may work.
-_LATER = ("53", "57", "58", "40", "55", "25P")
+# Resources, cancels, locks, deadlocks, timeouts of a whole transaction, and a database that is being set up
+# (no such login or database yet): later it may work.
+_LATER = ("53", "57", "58", "40", "55", "25P", "28", "3D")
 
 
 @contextlib.asynccontextmanager
@@ -44,7 +47,12 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         raise _named(error) from error
     except (OSError, TimeoutError, PoolTimeout) as error:
-        raise Unavailable("a database is away; try again", retry_after_s=RETRY_AFTER_S) from error
+        raise _away(error, "") from error
+
+
+def _away(error: BaseException, state: str) -> Unavailable:
+    _log.warning("a database is away or busy", sqlstate=state, error=type(error).__name__, detail=str(error))
+    return Unavailable("a database is away or busy; try again", retry_after_s=RETRY_AFTER_S)
 
 
 def _named(error: DBAPIError) -> Exception:
@@ -53,7 +61,7 @@ def _named(error: DBAPIError) -> Exception:
     if state in _OURS:
         return _OURS[state](message.splitlines()[0])
     if is_away(error) or state.startswith(_LATER):
-        return Unavailable("a database is away or busy; try again", retry_after_s=RETRY_AFTER_S)
+        return _away(error.orig or error, state)
     if state == "23505":
         return Conflict("something of this name or id exists already")
     if state.startswith("22"):

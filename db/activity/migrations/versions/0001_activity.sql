@@ -94,12 +94,12 @@ create trigger no_truncate before truncate on activity.api_access_logs_late for 
 create function activity.add_resource_events(p_rows jsonb) returns void language plpgsql volatile security definer set search_path = '' as $$
 begin
   insert into activity.resource_events (id, occurred_at, tenant_id, workspace_id, base_id, actor_user_id, actor_token_id, resource_type, resource_id, action, operation_id, version, diff_json)
-  select r.id, r.occurred_at, r.tenant_id, r.workspace_id, r.base_id, r.actor_user_id, r.actor_token_id, r.resource_type, r.resource_id, r.action, r.operation_id, r.version, r.diff_json
+  select r.id, r.occurred_at, r.tenant_id, r.workspace_id, r.base_id, r.actor_user_id, r.actor_token_id, r.resource_type, r.resource_id, r.action, r.operation_id, r.version, coalesce(r.diff_json, '{}')
     from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, workspace_id text, base_id text, actor_user_id text, actor_token_id text, resource_type text, resource_id text, action text, operation_id text, version bigint, diff_json jsonb)
    where activity.has_partition('resource_events', r.occurred_at)
   on conflict do nothing;
   insert into activity.resource_events_late (id, occurred_at, tenant_id, workspace_id, base_id, actor_user_id, actor_token_id, resource_type, resource_id, action, operation_id, version, diff_json)
-  select r.id, r.occurred_at, r.tenant_id, r.workspace_id, r.base_id, r.actor_user_id, r.actor_token_id, r.resource_type, r.resource_id, r.action, r.operation_id, r.version, r.diff_json
+  select r.id, r.occurred_at, r.tenant_id, r.workspace_id, r.base_id, r.actor_user_id, r.actor_token_id, r.resource_type, r.resource_id, r.action, r.operation_id, r.version, coalesce(r.diff_json, '{}')
     from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, workspace_id text, base_id text, actor_user_id text, actor_token_id text, resource_type text, resource_id text, action text, operation_id text, version bigint, diff_json jsonb)
    where not activity.has_partition('resource_events', r.occurred_at)
   on conflict do nothing;

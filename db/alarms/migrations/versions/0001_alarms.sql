@@ -108,7 +108,7 @@ grant update (status, min_severity, secret_sealed, updated_at) on alarms.channel
 
 grant select, insert on alarms.quota_snapshots to metering_worker;
 grant select, insert on alarms.alerts, alarms.notifications to metering_worker, billing_worker, notify_worker, maintenance_worker;
-grant update (severity, last_seen_at, times_seen, context_json, status, resolved_at, updated_at) on alarms.alerts
+grant update (severity, last_seen_at, times_seen, context_json, status, acked_by, resolved_at, updated_at) on alarms.alerts
   to metering_worker, billing_worker, notify_worker, maintenance_worker;
 grant select on alarms.channels to metering_worker, billing_worker, notify_worker, maintenance_worker;
 grant update (status, updated_at) on alarms.channels to notify_worker;

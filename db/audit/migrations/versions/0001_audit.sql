@@ -85,12 +85,12 @@ create trigger no_truncate before truncate on audit.security_events_late for eac
 create function audit.add_admin_events(p_rows jsonb) returns void language plpgsql volatile security definer set search_path = '' as $$
 begin
   insert into audit.admin_events (id, occurred_at, actor_admin_id, tenant_id, workspace_id, ip, action, target_type, target_id, request_id, details_json)
-  select r.id, r.occurred_at, r.actor_admin_id, r.tenant_id, r.workspace_id, r.ip, r.action, r.target_type, r.target_id, r.request_id, r.details_json
+  select r.id, r.occurred_at, r.actor_admin_id, r.tenant_id, r.workspace_id, r.ip, r.action, r.target_type, r.target_id, r.request_id, coalesce(r.details_json, '{}')
     from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, actor_admin_id text, tenant_id text, workspace_id text, ip text, action text, target_type text, target_id text, request_id text, details_json jsonb)
    where audit.has_partition('admin_events', r.occurred_at)
   on conflict do nothing;
   insert into audit.admin_events_late (id, occurred_at, actor_admin_id, tenant_id, workspace_id, ip, action, target_type, target_id, request_id, details_json)
-  select r.id, r.occurred_at, r.actor_admin_id, r.tenant_id, r.workspace_id, r.ip, r.action, r.target_type, r.target_id, r.request_id, r.details_json
+  select r.id, r.occurred_at, r.actor_admin_id, r.tenant_id, r.workspace_id, r.ip, r.action, r.target_type, r.target_id, r.request_id, coalesce(r.details_json, '{}')
     from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, actor_admin_id text, tenant_id text, workspace_id text, ip text, action text, target_type text, target_id text, request_id text, details_json jsonb)
    where not audit.has_partition('admin_events', r.occurred_at)
   on conflict do nothing;
@@ -100,12 +100,12 @@ end $$;
 create function audit.add_security_events(p_rows jsonb) returns void language plpgsql volatile security definer set search_path = '' as $$
 begin
   insert into audit.security_events (id, occurred_at, subject_user_id, ip, type, details_json)
-  select r.id, r.occurred_at, r.subject_user_id, r.ip, r.type, r.details_json
+  select r.id, r.occurred_at, r.subject_user_id, r.ip, r.type, coalesce(r.details_json, '{}')
     from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, subject_user_id text, ip text, type text, details_json jsonb)
    where audit.has_partition('security_events', r.occurred_at)
   on conflict do nothing;
   insert into audit.security_events_late (id, occurred_at, subject_user_id, ip, type, details_json)
-  select r.id, r.occurred_at, r.subject_user_id, r.ip, r.type, r.details_json
+  select r.id, r.occurred_at, r.subject_user_id, r.ip, r.type, coalesce(r.details_json, '{}')
     from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, subject_user_id text, ip text, type text, details_json jsonb)
    where not audit.has_partition('security_events', r.occurred_at)
   on conflict do nothing;

@@ -548,10 +548,15 @@ grant select on control.tenants, control.plans, control.subscriptions, control.w
   gateway.placements to metering_worker;
 grant select, insert on control.usage_counters to metering_worker;
 grant update (runs_used, storage_gb_used, api_calls, records_count, updated_at) on control.usage_counters to metering_worker;
+-- How far usage is counted is a cursor like a relay's; a declined refill is not repeated at once.
+grant select, insert, update on control.relay_cursors to metering_worker;
+grant select on control.refills to metering_worker;
 
 grant select on control.tenants, control.plans, control.subscriptions, control.usage_counters, control.wallets to billing_worker;
 grant update (runs_billed, updated_at) on control.usage_counters to billing_worker;
 grant select, insert on control.wallet_ledger, control.refills to billing_worker;
+-- Not to move money, which only the ledger's trigger does: FOR UPDATE asks for it.
+grant update (updated_at) on control.wallets to billing_worker;
 grant update (state, provider_ref, reason, updated_at) on control.refills to billing_worker;
 
 grant select on control.tenants, control.users, control.memberships, control.workspaces to notify_worker;

@@ -161,20 +161,20 @@ begin
   return jsonb_build_object('status', seen.status, 'answer', seen.answer);
 end $$;
 
--- What a repeated call is answered from: id, version and outcome of each row; values come from the change log.
-create function platform.remember(ctx jsonb, body json) returns void
+-- What a repeated call is answered from: id and version of each row; values come from the change log.
+create function platform.remember(ctx jsonb, answer json) returns void
 language sql volatile security definer set search_path = '' as $$
   insert into platform.idempotency (tenant_id, token_id, key, request_hash, operation_id, status, answer)
-  select ctx ->> 'tenant', ctx ->> 'token', ctx ->> 'key', ctx ->> 'hash', ctx ->> 'operation', (ctx ->> 'status')::int,
-         (select coalesce(jsonb_agg(jsonb_build_object('id', r ->> 'id', 'version', (r ->> 'version')::bigint)), '[]')
-            from json_array_elements(coalesce(body -> 'records', json_build_array(body))) as r)
+  values (ctx ->> 'tenant', ctx ->> 'token', ctx ->> 'key', ctx ->> 'hash', ctx ->> 'operation',
+          (ctx ->> 'status')::int, answer::jsonb)
 $$;
 
--- One call per request. `sql` is compiled by db/data for one table version and answers (body json, affected int);
--- where fewer rows than `ctx.expect` were affected, `otherwise` runs with a snapshot of its own and answers
--- (body json, sqlstate text): a sqlstate refuses with the body as detail, none means that nothing had to change.
+-- One call per request. `sql` is compiled by db/data for one table version and answers (body json, affected int,
+-- hint json); where fewer rows than `ctx.expect` were affected, `otherwise` runs with a snapshot of its own and
+-- answers (body json, sqlstate text, hint json): a sqlstate refuses with the hint as detail, none means that
+-- nothing had to change. The hint of a write is what a repeated call is answered from.
 create function platform.run(ctx jsonb, sql text, otherwise text, params jsonb, max_affected int,
-                             out body json, out replayed_status int)
+                             out body json, out hint json, out replayed_status int)
 language plpgsql volatile security invoker as $$
 declare
   replay jsonb;
@@ -184,26 +184,27 @@ begin
   replay := platform.enter(ctx);
   perform pg_catalog.set_config('role', 'tenant_' || (ctx ->> 'tenant'), true);
   if replay is not null then
-    execute ctx ->> 'replay' into body using replay -> 'answer';
+    execute ctx ->> 'replay' into body, affected, hint using replay -> 'answer', ctx;
     replayed_status := replay ->> 'status';
     return;
   end if;
-  execute sql into body, affected using params, ctx;
+  execute sql into body, affected, hint using params, ctx;
+  affected := coalesce(affected, 0);
   if affected > max_affected then
-    raise exception '% rows would be affected, at most % may be', affected, max_affected using errcode = 'PB413';
+    raise exception 'more rows would be affected than may be' using errcode = 'PB413', detail = affected;
   end if;
   if affected < (ctx ->> 'expect')::int then
     if otherwise is null then
-      raise exception 'there is no such record' using errcode = 'PB404';
+      raise exception 'there is no such record' using errcode = 'PB404', detail = coalesce(hint::text, '');
     end if;
-    execute otherwise into body, problem using params, ctx;
+    execute otherwise into body, problem, hint using params, ctx;
     if problem is not null then
-      raise exception 'refused' using errcode = problem, detail = coalesce(body::text, '');
+      raise exception 'refused' using errcode = problem, detail = coalesce(hint::text, '');
     end if;
   end if;
   if ctx ->> 'key' is not null then
     perform pg_catalog.set_config('role', 'none', true);
-    perform platform.remember(ctx, body);
+    perform platform.remember(ctx, hint);
   end if;
 end $$;
 

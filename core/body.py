@@ -1,0 +1,146 @@
+"""The body of a write: checked on its bytes, by an adapter compiled once per table version."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, Any, NotRequired, Required
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from core.errors import BadRequest, Fault, Invalid
+from core.ids import UlidStr
+from core.record import Table
+from core.schema.closed import nearest, pointer
+
+MAX_RECORDS = 1_000
+MAX_FAULTS = 50
+_COMPILED = 256
+"""How many adapters are kept: each of 20 fields holds about 126 KB."""
+_STRICT = ConfigDict(extra="forbid", strict=True)
+# Whatever closes a key. There may be more of these than keys (inside of strings), never fewer.
+_KEY_END = re.compile(rb'"\s*:')
+
+
+class Write(StrEnum):
+    """What a body is for, which decides what it must hold."""
+
+    CREATE = "create"
+    REPLACE = "replace"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that was checked: its records, whether it was one by itself, and its bytes."""
+
+    raw: bytes
+    one: bool
+    records: list[dict[str, Any]]
+
+    @property
+    def present(self) -> frozenset[str]:
+        """The names of all fields that some record has."""
+        return frozenset().union(*(record["fields"] for record in self.records))
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all records have the same fields."""
+        first = self.records[0]["fields"].keys()
+        return all(record["fields"].keys() == first for record in self.records)
+
+
+def read(table: Table, write: Write, raw: bytes) -> Body:
+    """Return the body in `raw`: `{"fields"}` or `{"records"}`; refuses what is wrong, with pointers."""
+    try:
+        value = adapter(table, write).validate_json(raw)
+    except ValidationError as error:
+        raise _refusal(error, table) from None
+    one = value.get("fields")
+    if (one is None) == ("records" not in value):
+        detail = "a body has either `fields` for one record or `records` for many"
+        raise Invalid(detail, (Fault("", "one_or_many", detail),))
+    body = Body(raw, True, [value]) if one is not None else Body(raw, False, value["records"])
+    if len(_KEY_END.findall(raw)) != _count_keys(body):
+        json.loads(raw, object_pairs_hook=_unrepeated)
+    if not body.one and write is not Write.CREATE:
+        _refuse_twins(body.records)
+    return body
+
+
+@lru_cache(maxsize=_COMPILED)
+def adapter(table: Table, write: Write) -> TypeAdapter[dict[str, Any]]:
+    """Return what checks a body; its JSON Schema is the body's in OpenAPI."""
+    fields: dict[str, Any] = {}
+    for field in table.fields:
+        value = field.type.annotation(field.options)
+        if not field.required:
+            fields[field.name] = NotRequired[value | None]
+        else:
+            fields[field.name] = NotRequired[value] if write is Write.MERGE else Required[value]
+    record = _closed("Fields", fields)
+    item: dict[str, Any] = {"fields": Required[record]}
+    if write is not Write.CREATE:
+        item |= {"id": Required[UlidStr], "version": NotRequired[Annotated[int, Field(ge=1)]]}
+    one: Any = _closed("Item", item)
+    items = Annotated[list[one], Field(min_length=1, max_length=MAX_RECORDS)]
+    return TypeAdapter(_closed("Body", {"fields": NotRequired[record], "records": NotRequired[items]}))
+
+
+def _closed(name: str, members: Mapping[str, Any]) -> Any:
+    made = TypedDict(name, dict(members))  # type: ignore[misc]  # noqa: UP013
+    setattr(made, "__pydantic_config__", _STRICT)  # noqa: B010  (no declared attribute of a TypedDict)
+    return made
+
+
+def _count_keys(body: Body) -> int:
+    if body.one:
+        return 1 + len(body.records[0]["fields"])
+    return 1 + sum(len(record) + len(record["fields"]) for record in body.records)
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers disagree on which of two equal keys counts, so there may not be two."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        detail = f"the key {twice[:100]!r} stands twice in one object"
+        raise Invalid(detail, (Fault("", "duplicate_key", detail),))
+    return found
+
+
+def _refuse_twins(records: list[dict[str, Any]]) -> None:
+    first: dict[str, int] = {}
+    for place, record in enumerate(records):
+        other = first.setdefault(record["id"], place)
+        if other != place:
+            detail = f"{record['id']} is here twice"
+            twins = tuple(
+                Fault(pointer("records", n, "id"), "repeated_record", detail) for n in (other, place)
+            )
+            raise Invalid(detail, twins)
+
+
+def _refusal(error: ValidationError, table: Table) -> Invalid | BadRequest:
+    found = error.errors(include_url=False, include_input=False)[:MAX_FAULTS]
+    if found[0]["type"] == "json_invalid":
+        detail = found[0]["msg"]
+        return BadRequest(detail, (Fault("", "json_invalid", detail),), code="json_invalid")
+    faults = tuple(_fault(item["loc"], item["type"], item["msg"], table) for item in found)
+    return Invalid(f"{faults[0].pointer or 'the body'}: {faults[0].detail}", faults)
+
+
+def _fault(loc: tuple[int | str, ...], kind: str, message: str, table: Table) -> Fault:
+    where = pointer(*loc)
+    if kind == "extra_forbidden":
+        if "fields" in loc[:-1]:
+            return Fault(where, "unknown_field", nearest("field", str(loc[-1]), table.by_name))
+        known = ("fields", "records") if len(loc) == 1 else ("id", "fields", "version")
+        return Fault(where, "unknown_member", nearest("member", str(loc[-1]), known))
+    if kind == "missing":
+        return Fault(where, "required", "required")
+    return Fault(where, kind, message.removeprefix("Value error, "))

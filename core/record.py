@@ -1,0 +1,183 @@
+"""What a table is to the record path: its fields, the order of a list, and the place where a page ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from core.errors import BadRequest, Fault
+from core.ids import Ulid
+from core.schema.closed import nearest
+from core.schema.types import TYPES, FieldType, Options
+from core.schema.types.text import TextOptions
+
+MAX_SORT_KEYS = 5
+SYSTEM_NAMES = ("id", "created_at", "updated_at", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a table; of a system field the id is its name, which is also its column."""
+
+    id: str
+    name: str
+    type: FieldType[Any]
+    options: Options
+    required: bool = False
+    unique: bool = False
+
+    @property
+    def is_system(self) -> bool:
+        """Whether every record has it."""
+        return self.id in SYSTEM_NAMES
+
+    @property
+    def key(self) -> str:
+        """What a cursor is bound to: it outlives a rename, not a change of type."""
+        return f"{self.id}:{self.type.name}"
+
+
+_SYSTEM = (
+    Field("id", "id", TYPES["text"], TextOptions(), required=True),
+    Field("created_at", "created_at", TYPES["datetime"], Options(), required=True),
+    Field("updated_at", "updated_at", TYPES["datetime"], Options(), required=True),
+    Field("version", "version", TYPES["integer"], Options(), required=True),
+)
+ID = _SYSTEM[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table of a base as it was at one schema version; loaded again unchanged it is equal."""
+
+    tenant_id: Ulid
+    base_id: Ulid
+    id: Ulid
+    name: str
+    version: int
+    fields: tuple[Field, ...]
+
+    @cached_property
+    def _key(self) -> tuple[str, int, int]:
+        return (self.id, self.version, hash((self.base_id, self.name, self.fields)))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Table) and self._key == other._key)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @cached_property
+    def by_name(self) -> dict[str, Field]:
+        """The fields that a record's body may name."""
+        return {f.name: f for f in self.fields}
+
+    @cached_property
+    def by_id(self) -> dict[str, Field]:
+        """The fields by their ids."""
+        return {f.id: f for f in self.fields}
+
+    @cached_property
+    def readable(self) -> dict[str, Field]:
+        """The fields that a filter or a sort may name, the system's included."""
+        return {f.name: f for f in _SYSTEM} | self.by_name
+
+    def field(self, name: str, parameter: str) -> Field:
+        """Return the field called `name`; refuses any other with the nearest valid name."""
+        found = self.readable.get(name)
+        if found is None:
+            raise refusal(parameter, "unknown_field", nearest("field", name, self.readable))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of an order."""
+
+    field: Field
+    descending: bool = False
+
+
+def parse_sort(text: str | None, table: Table) -> tuple[SortKey, ...]:
+    """Return the order that `sort=a,-b` asks for, ended by the id; without any, the order of creation."""
+    keys: list[SortKey] = []
+    for part in split_names(text, "sort") if text else ():
+        name = part.removeprefix("-")
+        key = SortKey(table.field(name, "sort"), part.startswith("-"))
+        if not key.field.type.sortable:
+            detail = f"{name!r} is a {key.field.type.name}, which has no order"
+            raise refusal("sort", "not_sortable", detail)
+        if key.field in (k.field for k in keys):
+            raise refusal("sort", "repeated_field", f"{name!r} is named twice")
+        keys.append(key)
+    if len(keys) > MAX_SORT_KEYS:
+        raise refusal("sort", "too_many", f"at most {MAX_SORT_KEYS} sort keys")
+    if not keys:
+        return (SortKey(ID),)
+    for place, key in enumerate(keys):
+        if key.field is ID:  # what comes after a unique key orders nothing
+            return tuple(keys[: place + 1])
+    # The same direction as the last key, so that one index on (key, id) serves both ways.
+    return (*keys, SortKey(ID, keys[-1].descending))
+
+
+def parse_projection(text: str | None, table: Table) -> tuple[Field, ...]:
+    """Return the fields that `fields=a,b` asks for, in the table's order; without any, all."""
+    if text is None:
+        return table.fields
+    wanted = set()
+    for name in split_names(text, "fields"):
+        if name not in table.by_name:
+            raise refusal("fields", "unknown_field", nearest("field", name, table.by_name))
+        wanted.add(name)
+    return tuple(f for f in table.fields if f.name in wanted)
+
+
+def query_key(table: Table, order: Sequence[SortKey], condition: str) -> str:
+    """Return what a cursor belongs to: this table, this order, this condition."""
+    keys = ",".join(("-" if k.descending else "") + k.field.key for k in order)
+    return f"{table.tenant_id} {table.base_id} {table.id} {keys} {condition}"
+
+
+def is_position(value: Any, order: Sequence[SortKey]) -> bool:
+    """Tell whether `value`, out of a cursor, is a place in `order`: a text or null for each key."""
+    return (
+        isinstance(value, list)
+        and len(value) == len(order)
+        and all(
+            isinstance(v, str) or (v is None and not k.field.required)
+            for v, k in zip(value, order, strict=True)
+        )
+    )
+
+
+def split_names(text: str, parameter: str) -> list[str]:
+    """Return the names in a comma-separated list; in double quotes a comma is text, a backslash escapes."""
+    names: list[str] = []
+    current: list[str] = []
+    quoted = False
+    place = 0
+    while place < len(text):
+        char = text[place]
+        if quoted and char == "\\" and place + 1 < len(text):
+            place += 1
+            current.append(text[place])
+        elif char == '"':
+            quoted = not quoted
+        elif char == "," and not quoted:
+            names.append("".join(current))
+            current = []
+        else:
+            current.append(char)
+        place += 1
+    if quoted:
+        raise refusal(parameter, "unbalanced_quote", "a double quote is not closed")
+    names.append("".join(current))
+    if not all(name.removeprefix("-") for name in names):
+        raise refusal(parameter, "empty_name", "a name is empty")
+    return names
+
+
+def refusal(parameter: str, code: str, detail: str) -> BadRequest:
+    """Return the refusal of a query parameter."""
+    return BadRequest(f"{parameter}: {detail}", (Fault(parameter, code, detail),), code="invalid_parameter")

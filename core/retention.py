@@ -1,0 +1,32 @@
+"""How long rows are kept, and which months' partitions must exist."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+MONTHS_AHEAD = 3
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Months:
+    """A run of months: the first day of the first one, and how many come after it."""
+
+    first: date
+    after: int
+
+    def names(self) -> list[str]:
+        """Return each month as `2026-11`, in order."""
+        start = self.first.year * 12 + self.first.month - 1
+        return [f"{month // 12:04}-{month % 12 + 1:02}" for month in range(start, start + self.after + 1)]
+
+
+def partitions_needed(now: datetime) -> Months:
+    """Return the months whose partitions must exist at `now`: the last one, this one and three ahead."""
+    today = now.astimezone(UTC).date().replace(day=1)
+    last_month = (today - timedelta(days=1)).replace(day=1)
+    return Months(last_month, MONTHS_AHEAD + 1)
+
+
+def idempotency_expires_before(now: datetime) -> datetime:
+    """Return the moment before which an Idempotency-Key is forgotten."""
+    return now - IDEMPOTENCY_KEPT

@@ -1,0 +1,35 @@
+"""The access log's writer: append only, by function only, a batch at a time."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from db import pools
+
+_WAIT_S = 3.0
+
+
+class AccessLog:
+    """The Activity DB as the Data API sees it."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Make the pool; nothing connects yet."""
+        self._pool = await pools.pool(self._dsn, max_size=1, name="planebase-data-api")
+
+    async def close(self) -> None:
+        """Close the pool."""
+        if self._pool is not None:
+            await pools.close(self._pool)
+
+    async def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows; one whose id is there already is not written again."""
+        if self._pool is None:
+            raise RuntimeError("open() has not run")
+        async with self._pool.acquire(timeout=_WAIT_S) as conn:
+            await conn.execute("select activity.add_access_logs($1)", json.dumps(rows).encode())

@@ -1,0 +1,140 @@
+"""What a base looks like: its tables and fields, read as the tenant's own role and kept until they change."""
+
+# ruff: noqa: S608  (names are made of ids)
+
+import asyncio
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from core.errors import NotFound, StaleRoute, StaleSchema
+from core.ids import Ulid
+from core.record import Field, Table
+from core.schema.types import TYPES
+from db.data import names
+from db.data.homes import Claims, Home, member
+from db.data.statements import Statement
+
+MAX_BASES = 2_000
+_NO_TABLE = "there is no such table"
+_CHECK = Statement("select null::json, 0, null::json")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base's tables at one version of its tenant's catalog."""
+
+    catalog: int
+    tables: dict[str, Table]
+
+
+class Catalog:
+    """The bases in use. It need not be right: `platform.enter` refuses what is stale."""
+
+    def __init__(self, max_bases: int = MAX_BASES) -> None:
+        self._bases: OrderedDict[tuple[str, str], Base] = OrderedDict()
+        self._loading: dict[tuple[str, str], asyncio.Future[Base]] = {}
+        self._max_bases = max_bases
+
+    async def with_table(self, home: Home, claims: Claims, table_id: str) -> Base:
+        """Return the claims' base, which has the table; NotFound where it has none such."""
+        base = await self.base(home, claims)
+        if table_id not in base.tables:
+            # It may be newer than what we know.
+            base = await self.present(home, claims, base)
+            if table_id not in base.tables:
+                raise NotFound(_NO_TABLE)
+        return base
+
+    async def base(self, home: Home, claims: Claims) -> Base:
+        """Return the claims' base as it is known, loading it at its first use."""
+        key = (claims.tenant_id, claims.base_id)
+        base = self._bases.get(key)
+        if base is not None:
+            self._bases.move_to_end(key)
+            return base
+        return await self.reload(home, claims)
+
+    async def present(self, home: Home, claims: Claims, known: Base) -> Base:
+        """Return the claims' base as it is now; one comparison where `known` is still that."""
+        try:
+            await home.run(claims.prefix + member("catalog", known.catalog) + "}", _CHECK, b"{}", 0)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == "PB002":
+                return await self.reload(home, claims)
+            raise _known(error) from error
+        return known
+
+    def forget(self, claims: Claims, stale: Base) -> None:
+        """Forget a base that proved stale, unless it was loaded again since."""
+        key = (claims.tenant_id, claims.base_id)
+        if self._bases.get(key) is stale:
+            del self._bases[key]
+
+    async def reload(self, home: Home, claims: Claims) -> Base:
+        """Load the claims' base; callers at the same time share one load."""
+        key = (claims.tenant_id, claims.base_id)
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = asyncio.ensure_future(_load(home, claims))
+            loading.add_done_callback(lambda _: self._loading.pop(key, None))
+        base = await asyncio.shield(loading)
+        self._bases[key] = base
+        self._bases.move_to_end(key)
+        if len(self._bases) > self._max_bases:
+            self._bases.popitem(last=False)
+        return base
+
+
+async def _load(home: Home, claims: Claims) -> Base:
+    tables, fields = (names.metadata(claims.tenant_id, kind) for kind in ("tables", "fields"))
+    statement = Statement(
+        f"""select json_build_object(
+                     'catalog', current_setting('pb.catalog')::bigint,
+                     'tables', coalesce((select json_agg(t) from {tables} t where t.base_id = $2 ->> 'base'), '[]'),
+                     'fields', coalesce((select json_agg(f order by f.position, f.id) from {fields} f
+                                          where f.base_id = $2 ->> 'base'), '[]')),
+                   0, null::json"""
+    )
+    try:
+        # Without a catalog version in the ctx the fence tells its own, read before the metadata: never newer.
+        answer = await home.run(claims.prefix + "}", statement, b"{}", 0)
+    except asyncpg.PostgresError as error:
+        raise _known(error) from error
+    found = json.loads(answer.body)
+    by_table: dict[str, list[Field]] = {}
+    for row in found["fields"]:
+        by_table.setdefault(row["table_id"], []).append(_field(row))
+    return Base(
+        found["catalog"],
+        {
+            row["id"]: Table(
+                Ulid(claims.tenant_id),
+                Ulid(claims.base_id),
+                Ulid(row["id"]),
+                row["name"],
+                row["schema_version"],
+                tuple(by_table.get(row["id"], ())),
+            )
+            for row in found["tables"]
+        },
+    )
+
+
+def _field(row: dict[str, Any]) -> Field:
+    kind = TYPES[row["type"]]
+    options = kind.options.model_validate(row["options_json"])
+    return Field(row["id"], row["name"], kind, options, row["is_required"], row["is_unique"])
+
+
+def _known(error: asyncpg.PostgresError) -> Exception:
+    match error.sqlstate:
+        case "PB001":
+            return StaleRoute("the tenant is moving")
+        case "PB002":
+            return StaleSchema("the schema is changing")
+        case _:
+            return error

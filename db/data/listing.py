@@ -1,0 +1,130 @@
+"""Lists: one page of records by keyset, so that the thousandth page costs what the first costs."""
+
+# ruff: noqa: S608  (see statements.py)
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from core import filter as filters
+from core import record
+from core.filter import All, Any, Compare, Filter, Not
+from core.record import Field, SortKey, Table
+from core.schema.types import Operator
+from db.data.statements import Statement, column, physical
+from db.data.statements import record as record_json
+
+_KEPT = 1_024
+_SIGNS = {
+    Operator.EQ: "=",
+    # An empty field is not equal to anything, so it is found by `ne`.
+    Operator.NE: "is distinct from",
+    Operator.LT: "<",
+    Operator.LTE: "<=",
+    Operator.GT: ">",
+    Operator.GTE: ">=",
+}
+
+
+class Listing:
+    """A list's query, read and compiled: what does not change from page to page."""
+
+    def __init__(self, table: Table, sort: str | None, condition: str | None, projection: str | None) -> None:
+        self.table = table
+        self.order = record.parse_sort(sort, table)
+        self.fields = record.parse_projection(projection, table)
+        tree = None if condition is None else filters.parse(condition, table)
+        self.query_key = record.query_key(table, self.order, filters.canonical(tree))
+        self.values: list[str] = []
+        """The filter's values, as `params.q`."""
+        self._condition = "true" if tree is None else self._compiled(tree)
+        self._statements: dict[tuple[bool, ...] | None, Statement] = {}
+
+    def statement(self, after: Sequence[str | None] | None) -> Statement:
+        """Return the statement for the page after a place; one for each pattern of empty values in it."""
+        pattern = None if after is None else tuple(value is None for value in after)
+        if pattern not in self._statements:
+            self._statements[pattern] = Statement(self._sql(pattern))
+        return self._statements[pattern]
+
+    def _sql(self, empty: tuple[bool, ...] | None) -> str:
+        columns = ["id", "created_at", "updated_at", "version", *map(column, self.fields)]
+        columns += [column(key.field) for key in self.order if column(key.field) not in columns]
+        order = ", ".join(f"r.{column(key.field)}{' desc' if key.descending else ''}" for key in self.order)
+        end = f"order by {order} limit ($1 ->> 'limit')::int + 1"
+        selected = f"select {', '.join(f'r.{c}' for c in columns)} from {physical(self.table)} r"
+        branches = ["true"] if empty is None else after(self.order, empty)
+        rows = [f"{selected} where {self._condition} and {branch} {end}" for branch in branches]
+        if len(rows) > 1:
+            rows = [f"select * from ({' union all '.join(f'({part})' for part in rows)}) r {end}"]
+        place = ", ".join(f"r.{column(key.field)}::text" for key in self.order)
+        # Only where one row more was found is there a page more: after the last row of this one.
+        return f"""
+          select coalesce(json_agg({record_json(self.fields)} order by r.n)
+                          filter (where r.n <= ($1 ->> 'limit')::int), '[]'),
+                 0,
+                 case when count(*) > ($1 ->> 'limit')::int then
+                   min(case r.n when ($1 ->> 'limit')::int then json_build_array({place})::text end)::json end
+            from (select row_number() over () as n, r.* from ({rows[0]}) r) r"""
+
+    def _compiled(self, tree: Filter) -> str:
+        match tree:
+            case Compare(field, Operator.IS_NULL, values):
+                return f"r.{column(field)} is {'' if values == ('true',) else 'not '}null"
+            case Compare(field, Operator.IN, values):
+                return f"r.{column(field)} in ({', '.join(self._value(field, v) for v in values)})"
+            case Compare(field, operator, values):
+                return f"r.{column(field)} {_SIGNS[operator]} {self._value(field, values[0])}"
+            case All(parts):
+                return f"({' and '.join(map(self._compiled, parts))})"
+            case Any(parts):
+                return f"({' or '.join(map(self._compiled, parts))})"
+            case Not(part):
+                # Not `not`: what is unknown to SQL, a comparison with an empty field, is false to a filter.
+                return f"({self._compiled(part)}) is not true"
+
+    def _value(self, field: Field, value: str) -> str:
+        self.values.append(value)
+        return f"($1 -> 'q' ->> {len(self.values) - 1})::{field.type.cast}"
+
+
+@lru_cache(_KEPT)
+def listing(table: Table, sort: str | None, condition: str | None, projection: str | None) -> Listing:
+    """Return the list's query for a table version; refuses what does not fit the table."""
+    return Listing(table, sort, condition, projection)
+
+
+def after(order: Sequence[SortKey], empty: Sequence[bool]) -> list[str]:
+    """Return conditions that together mean "after the place `params.after`", in the order of their rows.
+
+    They have no row in common, and each is one range of an index on the order's columns. Empty values come
+    last, or, where the order descends, first.
+    """
+    branches: list[str] = []
+    same: list[str] = []
+    for n, (key, is_empty) in enumerate(zip(order, empty, strict=True)):
+        name, value = f"r.{column(key.field)}", _place(n, key.field)
+        here: list[str] = []
+        if not is_empty:
+            here.append(f"{name} {'<' if key.descending else '>'} {value}")
+            if not key.descending and not key.field.is_system:
+                here.append(f"{name} is null")
+        elif key.descending:
+            here.append(f"{name} is not null")
+        branches = [" and ".join([*same, h]) for h in here] + branches
+        same.append(f"{name} is null" if is_empty else f"{name} = {value}")
+    return _merged(order, empty, branches)
+
+
+def _merged(order: Sequence[SortKey], empty: Sequence[bool], branches: list[str]) -> list[str]:
+    """Make one range of the last two, by comparing rows: the id goes the way of the key before it."""
+    if len(order) < 2 or empty[-2]:
+        return branches
+    key, last = order[-2], len(order) - 1
+    row = f"(r.{column(key.field)}, r.id) {'<' if key.descending else '>'}"
+    row += f" ({_place(last - 1, key.field)}, {_place(last, record.ID)})"
+    *same, _, _ = branches[0].split(" and ")
+    return [" and ".join([*same, row]), *branches[2:]]
+
+
+def _place(n: int, field: Field) -> str:
+    return f"($1 -> 'after' ->> {n})::{field.type.cast}"

@@ -1,0 +1,156 @@
+"""What a data cluster's SQLSTATE means to the caller: the closed list of `platform.run`, and PostgreSQL's own."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import asyncpg
+
+from core.body import Body
+from core.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PlanebaseError,
+    PreconditionFailed,
+    StaleRoute,
+    StaleSchema,
+    TooLarge,
+    Unavailable,
+)
+from core.record import Field, Table
+from core.schema.closed import pointer
+
+NO_RECORD = "there is no such record"
+# DDL may commit between the fence and the statement: then these mean that what was compiled is old.
+MAY_BE_STALE = frozenset({"42703", "42P01", "0A000", "23502", "23514", "42804", "42883"})
+# The server is stopping, full, or gave up on time; and what two callers did to each other.
+_LATER = ("08", "53", "57", "25P", "40", "55")
+_MAX_FAULTS = 50
+
+
+def translated(error: asyncpg.PostgresError, table: Table, body: Body | None) -> PlanebaseError | None:
+    """Return the refusal that `error` stands for, with pointers into `body`; None for what nobody foresaw.
+
+    Nothing of the driver's text or of the SQL goes into it.
+    """
+    state = str(error.sqlstate)
+    known = _OURS.get(state) or _THEIRS.get(state)
+    if known is not None:
+        return known(error, table, body)
+    if state.startswith("22"):
+        return Invalid("a value does not fit its field", (Fault("", "invalid_value", "does not fit"),))
+    if state.startswith(_LATER):
+        return Unavailable("the database could not finish this in time; nothing was changed", code="busy")
+    return None
+
+
+def unique_field(error: asyncpg.PostgresError, table: Table) -> Field | None:
+    """Return the field whose unique index refused a value."""
+    return table.by_id.get(str(getattr(error, "constraint_name", "")).removeprefix("u_"))
+
+
+def duplicate(field: Field, places: Iterable[str]) -> Conflict:
+    """Return the refusal of a value that may be there once."""
+    detail = f"another record has this value in {field.name!r}, which is unique"
+    faults = tuple(Fault(place, "duplicate_value", detail) for place in places)
+    return Conflict(detail, faults[:_MAX_FAULTS], code="duplicate_value")
+
+
+def _stale_route(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    return StaleRoute("the tenant is moving")
+
+
+def _stale_schema(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    return StaleSchema("the schema is changing")
+
+
+def _forbidden(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    return Forbidden("this token may only read", code="read_only")
+
+
+def _not_found(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    hint = _hint(error)
+    rows = hint if isinstance(hint, list) else ()
+    missing = [row["n"] for row in rows if "n" in row and row.get("version") is None][:_MAX_FAULTS]
+    # Of a delete, which has no body, the place is that of a parameter.
+    places = [pointer("records", n, "id") if body is not None else f"id[{n}]" for n in missing]
+    return NotFound(NO_RECORD, tuple(Fault(place, "not_found", NO_RECORD) for place in places))
+
+
+def _precondition(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    hint = _hint(error)
+    if isinstance(hint, list):
+        faults = tuple(
+            Fault(pointer("records", h["n"], "version"), "stale", f"the record has version {h['version']}")
+            for h in hint[:_MAX_FAULTS]
+        )
+        return PreconditionFailed("records have changed since they were read", faults)
+    version = hint["version"]
+    return PreconditionFailed(
+        f"the record has changed since it was read: it has version {version}",
+        (Fault("If-Match", "stale", f"the record has version {version}"),),
+        version=version,
+        headers={"ETag": f'"v{version}"'},
+    )
+
+
+def _in_flight(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    return Conflict("a call with this Idempotency-Key is under way", code="idempotency_in_flight")
+
+
+def _mismatch(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    detail = "this Idempotency-Key was used for another request"
+    return Invalid(detail, (Fault("Idempotency-Key", "mismatch", detail),), code="idempotency_mismatch")
+
+
+def _too_many(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    return TooLarge("more records would be affected than may be at once")
+
+
+def _duplicate(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    field = unique_field(error, table)
+    if field is None:
+        return Conflict("a record with this id exists")
+    return duplicate(field, [pointer("fields", field.name)])
+
+
+def _required(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    field = table.by_id.get(str(error.column_name or error.constraint_name)[2:])
+    name = field.name if field is not None else ""
+    where = pointer("fields", name) if body is None or body.one else pointer("records")
+    return Invalid(f"{name!r} is required", (Fault(where, "required", "required"),))
+
+
+def _check(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    return Invalid("a value is not allowed here", (Fault("", "not_allowed", "not allowed"),))
+
+
+def _too_long(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    return Invalid("a value is too long for the table's indexes", (Fault("", "too_long", "too long"),))
+
+
+def _hint(error: Any) -> Any:
+    return json.loads(error.detail) if error.detail else None
+
+
+_Means = Callable[[Any, Table, Body | None], PlanebaseError]
+_OURS: dict[str, _Means] = {
+    "PB001": _stale_route,
+    "PB002": _stale_schema,
+    "PB403": _forbidden,
+    "PB404": _not_found,
+    "PB409": _in_flight,
+    "PB412": _precondition,
+    "PB413": _too_many,
+    "PB422": _mismatch,
+}
+_THEIRS: dict[str, _Means] = {
+    "23505": _duplicate,
+    "23502": _required,
+    "23514": _check,
+    "54000": _too_long,
+    "54023": _too_long,
+}

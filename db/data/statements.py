@@ -1,0 +1,260 @@
+"""The record path's SQL, compiled per table version: what `platform.run` executes as a tenant's role.
+
+Every statement takes `$1` params and `$2` ctx and answers `(body, affected, hint)`; a second one, run where
+fewer rows were affected than expected, answers `(body, sqlstate or null, hint)`. A hint is where a page ends, a
+record's version, or, of a write, what a repeated call is answered from: `[{"id", "version"}]`.
+"""
+
+# ruff: noqa: S608  (the only text of a user in here is a field's name, and it passes through `literal`)
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from core.record import Field, Table
+from db.data import names
+
+_KEPT = 1_024
+_NOTHING = "select null::json, 0, null::json"
+_ACTOR = "coalesce($2 ->> 'actor', $2 ->> 'token')"
+_MATCHES = "coalesce($2 -> 'match' @> to_jsonb(r.version), true)"
+_GONE = "json_build_object('id', r.id, 'version', r.version + 1, 'deleted', true)"
+_ANSWER = "json_build_object('id', r.id, 'version', r.version)"
+# Kept of a call with many records only where it has a key.
+_ANSWERS = f"case when $2 ? 'key' then json_agg({_ANSWER} order by n) end"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What `platform.run` is given: a statement, one for the reason why not, one for a repeated call."""
+
+    sql: str
+    otherwise: str | None = None
+    replay: str | None = None
+
+
+@lru_cache(_KEPT)
+def get(table: Table, fields: tuple[Field, ...]) -> Statement:
+    """Read the record `ctx.record`."""
+    return Statement(
+        f"""select {record(fields)}, 1, to_json(r.version)
+              from {physical(table)} r where r.id = $2 ->> 'record'"""
+    )
+
+
+@lru_cache(_KEPT)
+def create_one(table: Table) -> Statement:
+    """Insert the record in the body under the id `ctx.record`."""
+    values = _comma(extract(f, "($1 -> 'fields')") for f in table.fields)
+    return Statement(
+        f"""with r as (
+              insert into {physical(table)} ({_inserted(table)})
+              values ($2 ->> 'record', {_ACTOR}, {_ACTOR}{values}) returning *)
+            select {record(table.fields)}, 1, json_build_array({_ANSWER}) from r""",
+        replay=_replay(table, one=True),
+    )
+
+
+@lru_cache(_KEPT)
+def create_many(table: Table) -> Statement:
+    """Insert the records in the body under the ids `ctx.ids`, which ascend, and answer in that order."""
+    values = _comma(extract(f, "(e.rec -> 'fields')") for f in table.fields)
+    return Statement(
+        f"""with r as (
+              insert into {physical(table)} ({_inserted(table)})
+              select e.id, {_ACTOR}, {_ACTOR}{values}
+                from rows from (jsonb_array_elements($1 -> 'records'), jsonb_array_elements_text($2 -> 'ids'))
+                  as e(rec, id)
+              returning *, id as n)
+            select json_agg({record(table.fields)} order by n), count(*), {_ANSWERS} from r""",
+        replay=_replay(table, one=False),
+    )
+
+
+@lru_cache(_KEPT)
+def update_one(table: Table, present: frozenset[str]) -> Statement:
+    """Set the fields `present` of the record `ctx.record`, if it is in `ctx.match` and anything differs."""
+    fields = _named(table, present)
+    new = [extract(f, "($1 -> 'fields')") for f in fields]
+    changes = f"""
+      with r as (
+        update {physical(table)} r set {_set(fields, new)}
+         where r.id = $2 ->> 'record' and {_MATCHES} and {_differs(fields, new)} returning r.*)
+      select {record(table.fields)}, 1, json_build_array({_ANSWER}) from r"""
+    return Statement(
+        changes if fields else _NOTHING,
+        f"""select {record(table.fields)},
+                   case when r.id is null then 'PB404' when not {_MATCHES} then 'PB412' end,
+                   case when {_MATCHES} then json_build_array({_ANSWER}) else {_ANSWER} end
+              from (values (1)) one left join {physical(table)} r on r.id = $2 ->> 'record'""",
+        _replay(table, one=True),
+    )
+
+
+@lru_cache(_KEPT)
+def update_many(table: Table, present: frozenset[str], uniform: bool) -> Statement:
+    """Set the fields `present` of the records in the body; where not `uniform`, those a record lacks stay."""
+    fields = _named(table, present)
+    inputs = [extract(f, "(e.rec -> 'fields')") + f" as c{n}" for n, f in enumerate(fields)]
+    new = [f"i.c{n}" for n in range(len(fields))]
+    if not uniform:
+        inputs += [f"e.rec -> 'fields' ? {literal(f.name)} as p{n}" for n, f in enumerate(fields)]
+        new = [f"case when i.p{n} then i.c{n} else r.{column(f)} end" for n, f in enumerate(fields)]
+    given = f"""
+      select e.n, e.rec ->> 'id' as id, (e.rec ->> 'version')::bigint as version{_comma(inputs)}
+        from jsonb_array_elements($1 -> 'records') with ordinality as e(rec, n)"""
+    changes = f"""
+      with i as materialized ({given}),
+      locked as materialized ({_locked(table)}),
+      r as (
+        update {physical(table)} r set {_set(fields, new)} from i join locked using (id)
+         where r.id = i.id and coalesce(i.version = r.version, true) and {_differs(fields, new)}
+        returning i.n, r.*)
+      select json_agg({record(table.fields)} order by n), count(*), {_ANSWERS} from r"""
+    # What this transaction wrote carries its number: a record is not stale because we have just changed it.
+    stale = "(i.version <> r.version and r.xmin <> pg_current_xact_id()::xid)"
+    return Statement(
+        changes if fields else _NOTHING,
+        f"""with i as ({given})
+            select json_agg({record(table.fields)} order by n),
+                   case when bool_or(r.id is null) then 'PB404' when bool_or({stale}) then 'PB412' end,
+                   case when bool_or(r.id is null or {stale})
+                        then json_agg(json_build_object('n', n - 1, 'version', r.version) order by n)
+                             filter (where r.id is null or {stale})
+                        else {_ANSWERS} end
+              from i left join {physical(table)} r on r.id = i.id""",
+        _replay(table, one=False),
+    )
+
+
+@lru_cache(_KEPT)
+def delete_one(table: Table) -> Statement:
+    """Delete the record `ctx.record`, if its version is in `ctx.match`."""
+    return Statement(
+        f"""with r as (
+              delete from {physical(table)} r where r.id = $2 ->> 'record' and {_MATCHES}
+              returning r.id, r.version)
+            select {_GONE}, 1, json_build_array({_GONE}) from r""",
+        # A record that is still here is one whose version did not match.
+        f"""select null::json, case when r.id is null then 'PB404' else 'PB412' end, {_ANSWER}
+              from (values (1)) one left join {physical(table)} r on r.id = $2 ->> 'record'""",
+        "select $1 -> 0, 0, $1",
+    )
+
+
+@lru_cache(_KEPT)
+def delete_many(table: Table) -> Statement:
+    """Delete the records `params.ids`, all or none, and answer in that order."""
+    return Statement(
+        f"""with i as materialized (
+              select e.id, e.n from jsonb_array_elements_text($1 -> 'ids') with ordinality as e(id, n)),
+            locked as materialized ({_locked(table)}),
+            r as (
+              delete from {physical(table)} r using i join locked using (id) where r.id = i.id
+              returning i.n, r.id, r.version)
+            select json_agg({_GONE} order by n), count(*),
+                   case when count(*) = ($2 ->> 'expect')::int then json_agg({_GONE} order by n)
+                        else (select json_agg(json_build_object('n', i.n - 1) order by i.n) from i
+                               where not exists (select from r where r.id = i.id)) end
+              from r""",
+        replay="select $1, 0, $1",
+    )
+
+
+@lru_cache(_KEPT)
+def twins(table: Table, field: Field) -> Statement:
+    """Tell which of the body's records have a value in `field` that another record, here or there, has."""
+    values = f"""select e.n, e.rec ->> 'id' as id, {extract(field, "(e.rec -> 'fields')")} as value
+                   from jsonb_array_elements($1 -> 'records') with ordinality as e(rec, n)"""
+    return Statement(
+        f"""with i as materialized ({values})
+            select json_agg(i.n - 1 order by i.n), 0, null::json from i
+             where exists (select from {physical(table)} r
+                            where r.{column(field)} = i.value and r.id is distinct from i.id)
+                or exists (select from i other where other.value = i.value and other.n <> i.n)"""
+    )
+
+
+def physical(table: Table) -> str:
+    """Return the physical table."""
+    return names.table(table.tenant_id, table.id)
+
+
+def column(field: Field) -> str:
+    """Return the column of a field."""
+    return field.id if field.is_system else names.column(field.id)
+
+
+def record(fields: Iterable[Field]) -> str:
+    """Return the expression for the JSON of a record `r`.
+
+    Not jsonb_build_object, which stops at 50 fields; `returning json`, since one jsonb inside would make jsonb of it.
+    """
+    values = ", ".join(f"{literal(f.name)} value r.{column(f)}" for f in fields)
+    return (
+        "json_object('id' value r.id, 'created_at' value r.created_at, 'updated_at' value r.updated_at,"
+        f" 'version' value r.version, 'fields' value json_object({values} returning json) returning json)"
+    )
+
+
+def extract(field: Field, fields: str) -> str:
+    """Return the expression for a field's value out of the JSON object `fields`; null where it is absent."""
+    value, words = f"{fields} -> {literal(field.name)}", f"{fields} ->> {literal(field.name)}"
+    match field.type.cast:
+        case "text":
+            return words
+        case "jsonb":
+            return f"nullif({value}, 'null')"
+        case "text[]":
+            items = f"array(select jsonb_array_elements_text({value}))"
+            return f"case jsonb_typeof({value}) when 'array' then {items} end"
+        case cast:
+            return f"({words})::{cast}"
+
+
+def literal(text: str) -> str:
+    """Return a text literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _comma(values: Iterable[str]) -> str:
+    return "".join(f", {value}" for value in values)
+
+
+def _named(table: Table, present: frozenset[str]) -> tuple[Field, ...]:
+    return tuple(f for f in table.fields if f.name in present)
+
+
+def _inserted(table: Table) -> str:
+    return f"id, created_by, updated_by{_comma(map(column, table.fields))}"
+
+
+def _set(fields: Iterable[Field], new: Iterable[str]) -> str:
+    columns = [f"{column(f)} = {value}" for f, value in zip(fields, new, strict=True)]
+    return ", ".join([*columns, "version = r.version + 1", "updated_at = now()", f"updated_by = {_ACTOR}"])
+
+
+def _differs(fields: Iterable[Field], new: Iterable[str]) -> str:
+    pairs = (f"r.{column(f)} is distinct from {value}" for f, value in zip(fields, new, strict=True))
+    return f"({' or '.join(pairs)})"
+
+
+def _locked(table: Table) -> str:
+    """Lock in the order of ids, so that two batches never wait for each other in a circle."""
+    return f"""select r.id from {physical(table)} r
+                where r.id in (select i.id from i) order by r.id for update of r"""
+
+
+def _replay(table: Table, *, one: bool) -> str:
+    """Answer a repeated call: ids and versions as stored, values from the change log."""
+    values = ", ".join(
+        f"{literal(f.name)} value c.after -> {literal(names.column_name(f.id))}" for f in table.fields
+    )
+    body = f"""json_object('id' value c.record_id, 'created_at' value c.after -> 'created_at',
+                           'updated_at' value c.after -> 'updated_at', 'version' value c.version,
+                           'fields' value json_object({values} returning json) returning json)"""
+    return f"""
+      select {body if one else f"json_agg({body} order by a.n)"}, 0, $1
+        from jsonb_array_elements($1) with ordinality as a(kept, n) join platform.changes c
+          on c.tenant_id = {names.literal(table.tenant_id)} and c.table_id = {names.literal(table.id)}
+             and c.record_id = a.kept ->> 'id' and c.version = (a.kept ->> 'version')::bigint"""
