@@ -1,0 +1,222 @@
+"""What applying a schema does: plan, step by step, publish; and what takes it back."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from temporalio import activity
+
+from activities.shared import Outcome, Subject
+from core import ids
+from core.errors import Conflict, Fault, Invalid, NotFound, Unavailable
+from core.ids import Ulid
+from core.schema.diff import diff
+from core.schema.plan import Plan, check_confirmed
+from core.schema.spec import read_spec
+from db.control import bases, operations, outbox, placements, schemas
+from db.control.placements import Home
+from db.control.schemas import Application, Latest
+from db.data.ddl import apply as ddl
+from db.data.ddl import bases as homes
+from db.data.ddl import entry, ledger
+from db.data.ddl.base import Target
+from db.data.ddl.online import StillBuilding
+from db.router import Clusters
+from db.sessions import ControlSession
+
+
+class Change(Subject):
+    """Which base; what is wanted of it stands in the operation's row."""
+
+    tenant_id: str
+    base_id: str
+
+
+class StepOf(Change):
+    """One step of the plan."""
+
+    step: int
+
+
+class Planned(Outcome):
+    """The steps that lead to the new version; without any, the base is as desired already."""
+
+    version: int
+    labels: list[str] = []
+    """Each step in plain words."""
+    point_of_no_return: int = 0
+
+
+class Wanted(BaseModel):
+    """The input of the operation."""
+
+    spec: dict[str, Any]
+    confirm: list[str] = []
+    parent_version: int | None = None
+
+
+class SchemaChangeActivities:
+    """Plan, steps and publication, each idempotent: the ledger beside the tables says what was done."""
+
+    def __init__(self, control: async_sessionmaker[ControlSession], clusters: Clusters) -> None:
+        self._control = control
+        self._clusters = clusters
+
+    @activity.defn
+    async def plan(self, change: Change) -> Planned:
+        """Write the next version as `applying`, or answer that nothing changes.
+
+        What a run that was ended from outside left half done on this base is settled first.
+        """
+        async with self._control() as session:
+            under_way = await schemas.under_way(session, Ulid(change.base_id))
+        if under_way is not None and under_way.operation_id != change.operation_id:
+            await self._settle(change, under_way)
+        home, target, name = await self._target(change, 0)
+        async with self._clusters.connection(home.cluster_id) as conn:
+            await homes.open_base(conn, target, name)
+        async with self._control() as session:
+            mine = await schemas.application(session, Ulid(change.operation_id))
+            if mine is not None:
+                return _planned(mine)
+            latest, plan = await self._draft(session, change)
+        if not plan.steps:
+            return Planned(version=latest.version)
+        async with self._clusters.connection(home.cluster_id) as conn:
+            await ddl.preflight(conn, target, plan)
+        async with self._control.begin() as session:
+            await operations.require_wanted(session, Ulid(change.operation_id))
+            return _planned(
+                await schemas.begin(
+                    session, Ulid(change.operation_id), Ulid(change.tenant_id), Ulid(change.base_id), plan
+                )
+            )
+
+    @activity.defn
+    async def apply_step(self, step: StepOf) -> Outcome:
+        """Do one step: DDL, metadata and ledger together."""
+        async with self._control.begin() as session:
+            await operations.require_wanted(session, Ulid(step.operation_id))
+        mine, home, target = await self._mine(step)
+        await self._apply(home, target, mine, step.step)
+        return Outcome()
+
+    @activity.defn
+    async def undo_step(self, step: StepOf) -> None:
+        """Take one step back, whether or not it ever ran; from then on it cannot be done."""
+        mine, home, target = await self._mine(step)
+        await self._undo(home, target, mine, step.step)
+
+    @activity.defn
+    async def publish(self, change: Change) -> Outcome:
+        """Tell the tenant's database, then the registry, that the version is applied."""
+        mine, home, target = await self._mine(change)
+        await self._publish(change, home, target, mine)
+        return Outcome()
+
+    @activity.defn
+    async def abandon(self, change: Change) -> None:
+        """Mark the version as failed, if there is one."""
+        async with self._control.begin() as session:
+            await schemas.settle(session, Ulid(change.operation_id), "failed")
+
+    # The parts -------------------------------------------------------------------------------------------
+
+    async def _draft(self, session: ControlSession, change: Change) -> tuple[Latest, Plan]:
+        row = await operations.get(session, Ulid(change.operation_id))
+        if row is None:
+            raise NotFound(f"there is no operation {change.operation_id}")
+        wanted = Wanted.model_validate(row.input)
+        base = await bases.get(session, Ulid(change.base_id))
+        if base is None or base.status != "active":
+            raise Conflict("the base is archived", code="base_archived")
+        latest = await schemas.latest(session, Ulid(change.base_id))
+        if wanted.parent_version is not None and wanted.parent_version != latest.version:
+            words = f"the base is at version {latest.version} by now, not {wanted.parent_version}"
+            raise Conflict(words, (Fault("/parent_version", "stale_parent", words),), code="stale_parent")
+        plan = diff(latest.spec, read_spec(wanted.spec), ids.stream())
+        check_confirmed(plan, wanted.confirm)
+        return latest, plan
+
+    async def _target(self, change: Change, version: int) -> tuple[Home, Target, str]:
+        async with self._control() as session:
+            base = await bases.get(session, Ulid(change.base_id))
+            if base is None or base.tenant_id != change.tenant_id:
+                raise NotFound(f"there is no base {change.base_id}")
+            home = await placements.home_of(session, Ulid(change.tenant_id))
+            target = Target(Ulid(change.tenant_id), base.workspace_id, base.id, version, home.generation)
+            return home, target, base.name
+
+    async def _mine(self, change: Change) -> tuple[Application, Home, Target]:
+        async with self._control() as session:
+            mine = await schemas.application(session, Ulid(change.operation_id))
+        if mine is None:
+            raise Invalid("this operation has planned nothing")
+        home, target, _ = await self._target(change, mine.version)
+        return mine, home, target
+
+    async def _apply(self, home: Home, target: Target, mine: Application, step: int) -> None:
+        async with self._clusters.connection(home.cluster_id) as conn:
+            try:
+                await ddl.apply_step(conn, target, mine.operation_id, step, mine.plan.steps[step])
+            except StillBuilding as error:
+                raise Unavailable(str(error), retry_after_s=2) from error
+
+    async def _undo(self, home: Home, target: Target, mine: Application, step: int) -> None:
+        async with self._clusters.connection(home.cluster_id) as conn:
+            try:
+                await ddl.undo_step(conn, target, mine.operation_id, step, mine.plan.steps[step])
+            except StillBuilding as error:
+                raise Unavailable(str(error), retry_after_s=2) from error
+
+    async def _publish(self, change: Change, home: Home, target: Target, mine: Application) -> None:
+        async with self._clusters.connection(home.cluster_id) as conn:
+            await homes.publish(conn, target)
+        async with self._control.begin() as session:
+            if await schemas.settle(session, mine.operation_id, "applied"):
+                await outbox.add(
+                    session,
+                    "activity",
+                    ids.derived(ids.ms_of(mine.operation_id), mine.operation_id, "applied"),
+                    datetime.now(UTC),
+                    {
+                        "tenant_id": change.tenant_id,
+                        "workspace_id": target.workspace_id,
+                        "base_id": change.base_id,
+                        "resource_type": "schema",
+                        "resource_id": change.base_id,
+                        "action": "SCHEMA_APPLY",
+                        "operation_id": mine.operation_id,
+                        "version": mine.version,
+                        "diff_json": {"steps": [step.label() for step in mine.plan.steps]},
+                    },
+                )
+
+    async def _settle(self, change: Change, left: Application) -> None:
+        """Finish what a terminated run left: forward if it was past its point of no return, else back."""
+        home, target, _ = await self._target(change, left.version)
+        last = left.plan.point_of_no_return
+        if last < len(left.plan.steps) and await self._was_entered(home, target, left, last):
+            for step in range(len(left.plan.steps)):
+                await self._apply(home, target, left, step)
+            await self._publish(change, home, target, left)
+            return
+        for step in reversed(range(last)):
+            await self._undo(home, target, left, step)
+        async with self._control.begin() as session:
+            await schemas.settle(session, left.operation_id, "failed")
+
+    async def _was_entered(self, home: Home, target: Target, left: Application, step: int) -> bool:
+        async with self._clusters.connection(home.cluster_id) as conn, entry.owner(conn, target):
+            return await ledger.state_of(conn, target, left.operation_id, step) is not None
+
+
+def _planned(mine: Application) -> Planned:
+    if mine.state == "failed":
+        raise Conflict("this application was given up", code="operation_over")
+    return Planned(
+        version=mine.version,
+        labels=[step.label() for step in mine.plan.steps],
+        point_of_no_return=mine.plan.point_of_no_return,
+    )

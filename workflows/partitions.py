@@ -1,0 +1,51 @@
+"""Daily upkeep: partitions ahead of time, idempotency rows past their day."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from pydantic import BaseModel
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.partitions import PartitionActivities as Do
+    from activities.shared import Subject
+    from workflows.options import LOCKY, LONG
+    from workflows.shared import Process, Start
+
+SWEEP = replace(LONG, timeout=timedelta(hours=1))
+
+
+class Maintained(BaseModel):
+    """What was made and let go."""
+
+    partitions_made: int
+    idempotency_expired: int
+    clusters_missed: list[str]
+
+
+@workflow.defn
+class MaintainPartitions(Process):
+    """Makes the coming months' partitions in every database and lets old idempotency rows go."""
+
+    @workflow.run
+    async def run(self, start: Start) -> Maintained:
+        """Do one day's upkeep."""
+        return await self.carry_out(start, self._work)
+
+    async def _work(self) -> Maintained:
+        self.expect("logs", "changes", "idempotency")
+        subject = Subject(**self.subject)
+        logs = await self.step(
+            "logs", Do.ensure_log_partitions, subject, LOCKY, label="audit and activity, months ahead"
+        )
+        changes = await self.step(
+            "changes", Do.ensure_change_partitions, subject, SWEEP, label="change logs of every cluster"
+        )
+        expired = await self.step(
+            "idempotency", Do.expire_idempotency, subject, SWEEP, label="keys older than a day"
+        )
+        return Maintained(
+            partitions_made=logs.made + changes.made,
+            idempotency_expired=expired.rows,
+            clusters_missed=sorted({*changes.clusters_missed, *expired.clusters_missed}),
+        )
