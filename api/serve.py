@@ -1,0 +1,50 @@
+"""Serving one API until a signal comes, and one log line per request."""
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from api.edge import Trace
+from core.telemetry import configure_logging, serve_metrics
+
+_DRAIN_S = 10
+_KEEP_ALIVE_S = 30
+_BACKLOG = 1_024
+
+_log = structlog.get_logger("api.request")
+
+
+def serve(app: ASGIApp, process: str, host: str, port: int, metrics_port: int | None) -> None:
+    """Serve `app` until SIGTERM or SIGINT; requests under way are finished first."""
+    configure_logging(process)
+    serve_metrics(metrics_port)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+
+
+def log_request(trace: Trace) -> None:
+    """Write the one line of a request; ids and figures only, nothing of what was sent."""
+    _log.info(
+        "request",
+        request_id=trace.operation_id,
+        method=trace.method,
+        route=trace.route,
+        status=trace.status,
+        latency_ms=round(trace.latency_ms, 2),
+        response_bytes=trace.response_bytes,
+        tenant_id=trace.tenant_id,
+        actor_id=trace.actor_id,
+        ip=trace.ip,
+    )
