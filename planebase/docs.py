@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 
+from core.ids import Ulid
 from db import migrate, roles
 from db.data import tenants
 from planebase import docs_apps
@@ -18,7 +19,7 @@ from planebase.postgres import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "generated"
-_TENANT = "00000000000000000000000000"
+_TENANT = Ulid("0" * 26)
 
 _COLUMNS = """
 select n.nspname || '.' || c.relname as name, a.attname as column,
@@ -94,9 +95,18 @@ async def _pages() -> dict[str, str]:
                 owner = cluster.dsn(database, roles.OWNERS[database], passwords[roles.OWNERS[database]])
                 await migrate.upgrade(database, owner)
                 if database == "data":
-                    await tenants.show_template(cluster.dsn(database), _TENANT)
+                    await _example_tenant(cluster.dsn("data", "tenants_worker", passwords["tenants_worker"]))
                 pages[f"erd-{database}.md"] = await erd(owner, f"ERD of the {database} database")
     return pages
+
+
+async def _example_tenant(dsn: str) -> None:
+    conn = await asyncpg.connect(dsn)
+    try:
+        async with conn.transaction():
+            await tenants.create_home(conn, _TENANT, _TENANT, generation=1)
+    finally:
+        await conn.close()
 
 
 def main() -> int:

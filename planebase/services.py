@@ -14,7 +14,7 @@ from planebase.state import DataDir, Ports
 
 QUEUES = ("schema", "tenants", "metering", "billing", "notify", "maintenance")
 # What a person may set for the embedded stack as well, to use a real service or another pace.
-_PASSED_ON = ("SMTP_URL", "MAIL_FROM", "PAYMENTS_URL", "PAYMENTS_KEY", "METERING_INTERVAL_S")
+_PASSED_ON = ("SMTP_URL", "MAIL_FROM", "PAYMENTS_URL", "PAYMENTS_KEY", "METERING_INTERVAL_S", "NOTIFY_DELAYS_S")
 _DRAIN_S = 10
 
 
@@ -105,6 +105,8 @@ class Services:
             "SECRET_KEY": self._secrets["secret_key"],
             # The demo's receiver listens on this machine; a production worker refuses such addresses.
             "WEBHOOK_ALLOW_PRIVATE": "true",
+            # The first retries come soon, so that a person can watch them; the rest is Standard Webhooks' table.
+            "NOTIFY_DELAYS_S": "[0, 1, 2, 5, 30, 300, 1800, 7200, 18000, 36000]",
             "DRAIN_S": str(_DRAIN_S),
         }
         for queue in QUEUES:
