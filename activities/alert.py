@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio import activity
 
 from activities.shared import Outcome, Subject
 from core import alert, ids
 from core.alert import Observation
 from core.ids import Ulid
+from core.metering import month_of, window_of
 from db.alarms import alert_writes, notification_writes, snapshots
 from db.alarms.notification_writes import Pending
 from db.alarms.snapshots import Snapshot
 from db.control import metering, operations
 from db.control.metering import Purse
 from db.sessions import AlarmsSession, ControlSession
+from db.transactions import Sessions
 
 PAGE = 200
 _PAGES_MAX = 100_000
@@ -40,9 +41,7 @@ class Detected(Outcome):
 class Alerts:
     """How any activity raises an alert or ends one: in the Alarms DB, and then as operations that deliver."""
 
-    def __init__(
-        self, control: async_sessionmaker[ControlSession], alarms: async_sessionmaker[AlarmsSession]
-    ) -> None:
+    def __init__(self, control: Sessions[ControlSession], alarms: Sessions[AlarmsSession]) -> None:
         self._control = control
         self._alarms = alarms
 
@@ -57,21 +56,21 @@ class Alerts:
     ) -> None:
         """Open the alert or see it again, and have people told once. Repeating it changes nothing."""
         async with self._alarms.begin() as session:
-            await alert_writes.observe(session, tenant_id, seen, at, operation_id, not_to=not_to)
-        await self.deliver_pending()
+            alert_id = await alert_writes.observe(session, tenant_id, seen, at, operation_id, not_to=not_to)
+        await self.deliver_pending(alert_id)
 
     async def end(self, tenant_id: Ulid | None, dedupe_key: str, at: datetime) -> None:
         """End the live alert of a key, if there is one."""
         async with self._alarms.begin() as session:
             await alert_writes.resolve(session, tenant_id, dedupe_key, at)
 
-    async def deliver_pending(self) -> int:
+    async def deliver_pending(self, alert_id: Ulid | None = None) -> int:
         """Queue one `notify` operation per waiting notification, once each; returns how many wait."""
         after: Ulid | None = None
         count = 0
         for _ in range(_PAGES_MAX):
             async with self._alarms() as alarms:
-                page = await notification_writes.pending(alarms, after, PAGE)
+                page = await notification_writes.pending(alarms, after, PAGE, alert_id)
             if not page:
                 break
             await self._queue(page)
@@ -96,9 +95,7 @@ class Alerts:
 class AlertActivities:
     """The detector of a metering cycle."""
 
-    def __init__(
-        self, control: async_sessionmaker[ControlSession], alarms: async_sessionmaker[AlarmsSession]
-    ) -> None:
+    def __init__(self, control: Sessions[ControlSession], alarms: Sessions[AlarmsSession]) -> None:
         self._control = control
         self._alarms = alarms
 
@@ -117,11 +114,12 @@ class AlertActivities:
                 purses = await metering.purses(control, page)
             unpaid_cents += sum(purse.unpaid_cents for purse in purses)
             async with self._alarms.begin() as alarms:
-                taken = await snapshots.of(alarms, cycle.period, page)
+                # What a month that is over stood at is history, and nobody can do anything about it.
+                now = await snapshots.of(alarms, cycle.period, page, window_of(month_of(cycle.period)))
                 live = await alert_writes.live(alarms, page, alert.DETECTED)
                 changes = [
                     alert_writes.Tenants(
-                        tenant_id, alert.decide(live.get(tenant_id, []), _seen(tenant_id, taken, purses))
+                        tenant_id, alert.decide(live.get(tenant_id, []), _seen(tenant_id, now, purses))
                     )
                     for tenant_id in page
                 ]

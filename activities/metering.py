@@ -4,7 +4,6 @@ from datetime import date, datetime
 from decimal import Decimal
 
 import structlog
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio import activity
 
 from activities.alert import Alerts
@@ -20,6 +19,7 @@ from db.data import sizes
 from db.faults import Fault, fault
 from db.router import Clusters
 from db.sessions import AlarmsSession, ControlSession
+from db.transactions import Sessions
 
 PAGE = 200
 _PAGES_MAX = 100_000
@@ -66,8 +66,8 @@ class MeteringActivities:
 
     def __init__(
         self,
-        control: async_sessionmaker[ControlSession],
-        alarms: async_sessionmaker[AlarmsSession],
+        control: Sessions[ControlSession],
+        alarms: Sessions[AlarmsSession],
         data: Clusters,
     ) -> None:
         self._control = control
@@ -150,7 +150,7 @@ class MeteringActivities:
         begun = 0
         for _ in range(_PAGES_MAX):
             async with self._control() as session:
-                page = await metering.homes(session, after, PAGE)
+                page = await metering.homes(session, after, PAGE, active_only=True)
             if not page:
                 break
             after = page[-1].tenant_id

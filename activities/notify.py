@@ -9,7 +9,6 @@ from typing import Literal
 
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
@@ -23,6 +22,7 @@ from core.ids import Ulid
 from db.alarms import notification_writes
 from db.alarms.notification_writes import AttemptOutcome, Delivery, Status
 from db.sessions import AlarmsSession, ControlSession
+from db.transactions import Sessions
 
 _ERROR_MAX = 500
 
@@ -57,8 +57,8 @@ class NotifyActivities:
 
     def __init__(
         self,
-        control: async_sessionmaker[ControlSession],
-        alarms: async_sessionmaker[AlarmsSession],
+        control: Sessions[ControlSession],
+        alarms: Sessions[AlarmsSession],
         *,
         mailer: Mailer | None = None,
         secret_key: SecretStr | None = None,

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal
 
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio import activity
 
 from activities.shared import Outcome, Subject
 from core.ids import Ulid
 from db.control import operations
 from db.sessions import ControlSession
+from db.transactions import Sessions
 
 
 class Begin(Subject):
@@ -53,7 +53,7 @@ class End(Subject):
 class OperationActivities:
     """The writers of `control.operations`, registered on every queue."""
 
-    def __init__(self, control: async_sessionmaker[ControlSession]) -> None:
+    def __init__(self, control: Sessions[ControlSession]) -> None:
         self._control = control
 
     @activity.defn

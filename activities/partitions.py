@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio import activity
 
 from activities.shared import Outcome, Subject
@@ -15,6 +14,7 @@ from db.data import upkeep
 from db.faults import Fault, fault
 from db.router import Clusters
 from db.sessions import ActivitySession, AuditSession, ControlSession
+from db.transactions import Sessions
 
 BATCH = 1_000
 _BATCHES_MAX = 10_000
@@ -40,9 +40,9 @@ class PartitionActivities:
 
     def __init__(
         self,
-        control: async_sessionmaker[ControlSession],
-        activity_db: async_sessionmaker[ActivitySession],
-        audit: async_sessionmaker[AuditSession],
+        control: Sessions[ControlSession],
+        activity_db: Sessions[ActivitySession],
+        audit: Sessions[AuditSession],
         data: Clusters,
     ) -> None:
         self._control = control

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio import activity
 
 from activities.shared import Outcome, Subject
@@ -24,6 +23,7 @@ from db.data.ddl.base import Target
 from db.data.ddl.online import StillBuilding
 from db.router import Clusters
 from db.sessions import ControlSession
+from db.transactions import Sessions
 
 
 class Change(Subject):
@@ -59,7 +59,7 @@ class Wanted(BaseModel):
 class SchemaChangeActivities:
     """Plan, steps and publication, each idempotent: the ledger beside the tables says what was done."""
 
-    def __init__(self, control: async_sessionmaker[ControlSession], clusters: Clusters) -> None:
+    def __init__(self, control: Sessions[ControlSession], clusters: Clusters) -> None:
         self._control = control
         self._clusters = clusters
 

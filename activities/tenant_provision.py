@@ -1,7 +1,6 @@
 """What provisioning a tenant does, step by step, and what takes each step back."""
 
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio import activity
 
 from activities.shared import Outcome, Subject
@@ -11,6 +10,7 @@ from db.control import operations, placements, provisioning
 from db.data import tenants
 from db.router import Clusters
 from db.sessions import ControlSession
+from db.transactions import Sessions
 
 
 class Provision(Subject):
@@ -58,7 +58,7 @@ class Wanted(BaseModel):
 class TenantProvisionActivities:
     """Each is one transaction in one database, and repeating it changes nothing."""
 
-    def __init__(self, control: async_sessionmaker[ControlSession], clusters: Clusters) -> None:
+    def __init__(self, control: Sessions[ControlSession], clusters: Clusters) -> None:
         self._control = control
         self._clusters = clusters
 

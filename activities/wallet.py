@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -19,6 +18,7 @@ from db.control import ledger, metering, outbox, refills, wallets
 from db.control.metering import Dirty
 from db.control.refills import Refill
 from db.sessions import AlarmsSession, ControlSession
+from db.transactions import Sessions
 
 PAGE = 200
 _PAGES_MAX = 100_000
@@ -101,8 +101,8 @@ class WalletActivities:
 
     def __init__(
         self,
-        control: async_sessionmaker[ControlSession],
-        alarms: async_sessionmaker[AlarmsSession],
+        control: Sessions[ControlSession],
+        alarms: Sessions[AlarmsSession],
         payments: PaymentProvider,
         retries: Retries | None = None,
     ) -> None:

@@ -136,7 +136,7 @@ class Callers:
                 grant.token_id,
                 grant.actor_id,
             ),
-            await self._homes.at(reach.address),
+            self._homes.at(reach.address),
             READ in grant.scopes,
             WRITE in grant.scopes and reach.role != "viewer",
             grant.expires_at if grant.expires_at is not None else float("inf"),

@@ -69,8 +69,10 @@ def threshold(metric: str, window: str, value: Decimal, limit: Decimal | None) -
     if kind is None or limit is None or value <= 0 or value < limit * _WARN_AT:
         return None
     severity: Severity = "critical" if value >= limit else "warning"
+    # Runs begin anew each month; what is stored goes on, and is the same alert then.
+    key = f"{kind}/{window}" if kind == "RUNS_THRESHOLD" else kind
     context = {"metric": metric, "window": window, "value": _plain(value), "limit": _plain(limit)}
-    return Observation(kind, severity, f"{kind}/{window}", context)
+    return Observation(kind, severity, key, context)
 
 
 def low_balance(

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from prometheus_client import start_http_server
 
-_QUIET = ("httpx", "httpcore", "asyncio", "alembic", "sqlalchemy")
+_QUIET = ("httpx", "httpcore", "asyncio", "alembic", "sqlalchemy", "temporalio.worker")
 _SAID_BY_US = ("temporalio.activity",)  # the interceptor writes the line of each attempt
 
 

@@ -1,6 +1,6 @@
 """Engines and pools: the only place where a DSN becomes a connection."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from pydantic import SecretStr
@@ -9,6 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 _CONNECT_TIMEOUT_S = 5.0
 _POOL_WAIT_S = 5.0
 _RECYCLE_S = 1_800
+
+Engine: TypeAlias = AsyncEngine
+Connection: TypeAlias = asyncpg.Connection
+"""For those who hold one and may not know the library."""
 
 
 def engine(dsn: SecretStr, *, pool_size: int = 4) -> AsyncEngine:

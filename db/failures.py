@@ -3,7 +3,7 @@
 import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-_ERRORS = (
+DATABASE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresError,
@@ -26,4 +26,4 @@ def sqlstate_of(error: BaseException) -> str | None:
 def is_away(error: BaseException) -> bool:
     """Tell whether the database could not be reached, rather than refused something."""
     state = sqlstate_of(error)
-    return state.startswith(_AWAY) if state is not None else isinstance(error, _ERRORS)
+    return state.startswith(_AWAY) if state is not None else isinstance(error, DATABASE_ERRORS)

@@ -32,10 +32,20 @@ _BY_CLASS = {
     "28": Fault.AWAY,  # a credential that is being changed; nothing else can be done by undoing
     "0A": Fault.WRONG,
     "42": Fault.WRONG,
-    "3D": Fault.WRONG,
+    "3D": Fault.AWAY,  # a database that is being set up
     "3F": Fault.WRONG,
     "PB": Fault.REFUSED,  # our own functions' refusals
 }
+
+
+_NO_ANSWER = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what its pool meets when a connection dies in its hands
+    InterfaceError,
+    PoolTimeout,
+    OSError,
+    TimeoutError,
+)
 
 
 def fault(error: BaseException) -> Fault | None:
@@ -44,7 +54,7 @@ def fault(error: BaseException) -> Fault | None:
         state = getattr(each, "sqlstate", None)
         if isinstance(state, str):
             return _of_state(state, str(each))
-        if isinstance(each, asyncpg.InterfaceError | InterfaceError | PoolTimeout | OSError | TimeoutError):
+        if isinstance(each, _NO_ANSWER):
             return Fault.AWAY
     return None
 

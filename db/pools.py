@@ -1,7 +1,7 @@
-"""Pools of asyncpg connections for the record path: what is set is set for a transaction, so nothing is reset."""
+"""asyncpg connections for the record path: what is set is set for a transaction, so nothing is ever reset."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 
@@ -9,8 +9,6 @@ CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 10.0
 """Longer than the role's own statement_timeout: this one is for a network that swallows answers."""
 IDLE_S = 120.0
-MAX_QUERIES = 200_000
-"""A backend keeps 23 to 45 KB for every table it ever touched, so it does not live for ever."""
 MAX_STATEMENTS = 32
 AWAY: tuple[type[Exception], ...] = (OSError, TimeoutError, asyncpg.InterfaceError)
 """What asyncpg raises where there is no database, no connection or no answer."""
@@ -29,27 +27,26 @@ async def connect(dsn: str) -> asyncpg.Connection:
     return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S)
 
 
-async def pool(dsn: str | None, *, max_size: int, name: str, **where: Any) -> asyncpg.Pool:
+async def pool(dsn: str, *, max_size: int, name: str) -> asyncpg.Pool:
     """Return a pool that connects at its first use; JSON passes through it as bytes."""
     made = asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=max_size,
-        max_queries=MAX_QUERIES,
         max_inactive_connection_lifetime=IDLE_S,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         statement_cache_size=MAX_STATEMENTS,
         max_cached_statement_lifetime=0,
         server_settings={"application_name": name, "jit": "off"},
-        init=_json_as_bytes,
+        init=json_as_bytes,
         reset=_close_if_in_transaction,
-        **where,
     )
     return await made
 
 
-async def _json_as_bytes(conn: asyncpg.Connection) -> None:
+async def json_as_bytes(conn: asyncpg.Connection) -> None:
+    """Let JSON pass through a connection as bytes, both ways."""
     kinds = (("json", bytes, bytes), ("jsonb", _to_jsonb, _from_jsonb))
     for name, encoder, decoder in kinds:
         await conn.set_type_codec(

@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -20,6 +19,7 @@ from core.telemetry import configure_logging, serve_metrics
 from db import engines
 from db.router import Clusters
 from db.sessions import ActivitySession, AlarmsSession, AuditSession, ControlSession, S, sessions
+from db.transactions import Sessions
 from workers import relay, schedules, temporal
 from workers.registry import QUEUES, Services, Tools, activities_of, queue_worker
 from workers.starter import Starter
@@ -39,7 +39,7 @@ class Process:
         self._settings = settings
         self._queues = queues
         self._loops = loops
-        self._engines: list[AsyncEngine] = []
+        self._engines: list[engines.Engine] = []
         self._clusters: list[Clusters] = []
         self.stop = asyncio.Event()
 
@@ -147,10 +147,10 @@ class Process:
             ),
         )
 
-    def _sessions(self, dsn: SecretStr | None, kind: type[S]) -> async_sessionmaker[S] | None:
+    def _sessions(self, dsn: SecretStr | None, kind: type[S]) -> Sessions[S] | None:
         return None if dsn is None else sessions(self._engine(dsn, self._settings.pool_max_size), kind)
 
-    def _engine(self, dsn: SecretStr, size: int) -> AsyncEngine:
+    def _engine(self, dsn: SecretStr, size: int) -> engines.Engine:
         made = engines.engine(dsn, pool_size=size)
         self._engines.append(made)
         return made

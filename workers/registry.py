@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -24,6 +23,7 @@ from activities.wallet import WalletActivities
 from core.notification import DELAYS_S
 from db.router import Clusters
 from db.sessions import ActivitySession, AlarmsSession, AuditSession, ControlSession
+from db.transactions import Sessions
 from workers.interceptors import ActivityInterceptor, Hook
 from workflows.metering import MeteringCycle
 from workflows.notify import Notify
@@ -57,12 +57,12 @@ class Tools:
     """What one queue's activities are built from: its role's databases, and the services."""
 
     queue: str
-    control: async_sessionmaker[ControlSession]
+    control: Sessions[ControlSession]
     services: Services
     data: Clusters | None = None
-    activity_db: async_sessionmaker[ActivitySession] | None = None
-    alarms_db: async_sessionmaker[AlarmsSession] | None = None
-    audit_db: async_sessionmaker[AuditSession] | None = None
+    activity_db: Sessions[ActivitySession] | None = None
+    alarms_db: Sessions[AlarmsSession] | None = None
+    audit_db: Sessions[AuditSession] | None = None
 
     @property
     def clusters(self) -> Clusters:
@@ -70,17 +70,17 @@ class Tools:
         return self._given(self.data, "DATA_USER and DATA_PASSWORD")
 
     @property
-    def activity(self) -> async_sessionmaker[ActivitySession]:
+    def activity(self) -> Sessions[ActivitySession]:
         """The Activity DB."""
         return self._given(self.activity_db, "ACTIVITY_DSN")
 
     @property
-    def alarms(self) -> async_sessionmaker[AlarmsSession]:
+    def alarms(self) -> Sessions[AlarmsSession]:
         """The Alarms DB."""
         return self._given(self.alarms_db, "ALARMS_DSN")
 
     @property
-    def audit(self) -> async_sessionmaker[AuditSession]:
+    def audit(self) -> Sessions[AuditSession]:
         """The Admin Audit DB."""
         return self._given(self.audit_db, "AUDIT_DSN")
 

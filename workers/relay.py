@@ -12,7 +12,6 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter, Gauge
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from core.errors import PlanebaseError
 from db import engines
@@ -24,12 +23,14 @@ from db.failures import is_away
 from db.faults import Fault, fault
 from db.router import Clusters
 from db.sessions import ActivitySession, AuditSession, ControlSession, sessions
+from db.transactions import Sessions
 
 MAX_ROWS = 500
 MAX_BYTES = 4_000_000
 _POLL_FIRST_S = 0.05
 _POLL_LONGEST_S = 1.0
 _LOOK_FOR_CLUSTERS_S = 5.0
+_CARRY_MAX_S = 120.0
 
 _lag = Gauge("planebase_relay_lag_seconds", "Age of the newest row carried last, 0 when drained", ["source"])
 _held = Gauge("planebase_relay_watermark_age_seconds", "How long rows wait for a transaction", ["source"])
@@ -56,8 +57,8 @@ class ChangeRelay:
         self,
         cluster_id: str,
         data: Clusters,
-        control: async_sessionmaker[ControlSession],
-        activity: async_sessionmaker[ActivitySession],
+        control: Sessions[ControlSession],
+        activity: Sessions[ActivitySession],
         *,
         max_rows: int = MAX_ROWS,
         max_bytes: int = MAX_BYTES,
@@ -80,7 +81,9 @@ class ChangeRelay:
             at = await changes.cursor(conn)
             delay_s = _POLL_FIRST_S
             while not stop.is_set():
-                moved = await self.carry(conn, at)
+                # A network that swallows answers must not hold the loop for ever.
+                async with asyncio.timeout(_CARRY_MAX_S):
+                    moved = await self.carry(conn, at)
                 if moved == at:
                     _held.labels(self._cluster_id).set(await changes.held_back_s(conn, at))
                     await _pause(stop, delay_s)
@@ -89,7 +92,7 @@ class ChangeRelay:
                     at, delay_s = moved, _POLL_FIRST_S
         return True
 
-    async def carry(self, conn: changes.Connection, at: changes.Cursor) -> changes.Cursor:
+    async def carry(self, conn: engines.Connection, at: changes.Cursor) -> changes.Cursor:
         """Carry one batch and return the cursor after it; repeating it changes nothing."""
         batch = await changes.take(conn, at, self._max_rows, self._max_bytes)
         if batch.cursor == at:
@@ -120,9 +123,9 @@ class OutboxRelay:
 
     def __init__(
         self,
-        control: async_sessionmaker[ControlSession],
-        activity: async_sessionmaker[ActivitySession],
-        audit: async_sessionmaker[AuditSession],
+        control: Sessions[ControlSession],
+        activity: Sessions[ActivitySession],
+        audit: Sessions[AuditSession],
         *,
         max_rows: int = MAX_ROWS,
     ) -> None:

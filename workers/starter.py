@@ -4,7 +4,6 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Literal
 
-import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 from pydantic import SecretStr
@@ -22,6 +21,7 @@ from core.ids import Ulid
 from db import engines
 from db.control import queue
 from db.control.queue import Queued
+from db.faults import fault
 from workers.interceptors import Hook, crash_hook
 from workers.temporal import TASK_TIMEOUT, TemporalAway, is_away
 from workflows.registry import KINDS, Kind, attributes_of, details_of, summary_of
@@ -29,6 +29,7 @@ from workflows.shared import OPERATION_ID, Start
 
 _POLL_S = 1.0
 _SWEEP_S = 10.0
+_FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _CLAIMS_PER_PASS = 50
 _PAGE = 200
@@ -70,26 +71,24 @@ class Starter:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; a database or a Temporal that is away is waited for."""
-        pause_s = 0.2
+        pause_s = _FIRST_PAUSE_S
         while not stop.is_set():
             try:
                 conn = await engines.connect(self._dsn)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _LOG.warning("control database is away", problem=f"{type(error).__name__}: {error}")
+                pause_s = _FIRST_PAUSE_S
+                try:
+                    await self._hold(conn, stop)
+                finally:
+                    with suppress(Exception):
+                        await conn.close(timeout=1)
+            except Exception as error:
+                if fault(error) is None:
+                    raise
+                _LOG.warning("control database is away", problem=f"{type(error).__name__}: {error}"[:300])
+                await self._rest(stop, pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-                await self._rest(stop, pause_s)
-                continue
-            pause_s = 0.2
-            try:
-                await self._hold(conn, stop)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _LOG.warning("control database was lost", problem=f"{type(error).__name__}: {error}")
-                await self._rest(stop, pause_s)
-            finally:
-                with suppress(Exception):
-                    await conn.close(timeout=1)
 
-    async def _hold(self, conn: asyncpg.Connection, stop: asyncio.Event) -> None:
+    async def _hold(self, conn: engines.Connection, stop: asyncio.Event) -> None:
         await conn.add_listener("operations", lambda *_: self._wake.set())
         while not await queue.become_starter(conn):
             await self._rest(stop, self._poll_s)
@@ -114,7 +113,7 @@ class Starter:
             if not more:
                 await self._rest(stop, self._poll_s, self._wake)
 
-    async def start_queued(self, conn: asyncpg.Connection, stop: asyncio.Event) -> bool:
+    async def start_queued(self, conn: engines.Connection, stop: asyncio.Event) -> bool:
         """Start what may run, a bounded number at once; tells whether there may be more."""
         for _ in range(_CLAIMS_PER_PASS):
             if stop.is_set():
@@ -125,7 +124,7 @@ class Starter:
             await self._start(conn, claimed)
         return True
 
-    async def sweep(self, conn: asyncpg.Connection) -> None:
+    async def sweep(self, conn: engines.Connection) -> None:
         """Start what was claimed and has no run; end what says `running` and whose run has ended."""
         # Only this connection claims, and it is not claiming now: what has no run was left behind.
         for claimed in await queue.unstarted(conn, _PAGE):
@@ -135,7 +134,7 @@ class Starter:
         for row in rows:
             await self._compare(conn, row)
 
-    async def _start(self, conn: asyncpg.Connection, row: Queued) -> None:
+    async def _start(self, conn: engines.Connection, row: Queued) -> None:
         kind = KINDS.get(row.kind)
         if kind is None:
             return
@@ -198,11 +197,11 @@ class Starter:
             return found.run_id if found and _is_of(found, row.id) else None
         return handle.first_execution_run_id
 
-    async def _refused(self, conn: asyncpg.Connection, row: Queued, error: RPCError) -> None:
+    async def _refused(self, conn: engines.Connection, row: Queued, error: RPCError) -> None:
         _LOG.error("operation cannot be started", operation_id=row.id, kind=row.kind, problem=error.message)
         await queue.settle(conn, row.id, "failed", _problem("not_startable", error.message))
 
-    async def _compare(self, conn: asyncpg.Connection, row: Queued) -> None:
+    async def _compare(self, conn: engines.Connection, row: Queued) -> None:
         workflow_id = row.workflow_id or ""
         found = await self._describe(workflow_id, row.run_id)
         if found and found.status == WorkflowExecutionStatus.CONTINUED_AS_NEW:

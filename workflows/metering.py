@@ -13,8 +13,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.options import FAST, LONG
     from workflows.shared import SCHEDULED_AT, Process, Start
 
-COUNT = replace(FAST, timeout=timedelta(minutes=5), heartbeat=None)
-SWEEP = replace(LONG, timeout=timedelta(hours=1))
+COUNT = replace(FAST, timeout=timedelta(minutes=5))
+# A table is counted for at most 20 s between two heartbeats; a page of anything else takes a second.
+MEASURE = replace(LONG, timeout=timedelta(hours=1))
+SWEEP = replace(MEASURE, heartbeat=timedelta(seconds=10))
 # Only the billing queue's role may post to ledgers.
 DEBIT = replace(SWEEP, queue="billing")
 
@@ -54,7 +56,7 @@ class MeteringCycle(Process):
             "count", MeteringActivities.count_usage, cycle, COUNT, label="usage events into monthly counters"
         )
         measured = await self.step(
-            "measure", MeteringActivities.measure_sizes, cycle, SWEEP, label="records and bytes per tenant"
+            "measure", MeteringActivities.measure_sizes, cycle, MEASURE, label="records and bytes per tenant"
         )
         billed = await self.step(
             "debit",

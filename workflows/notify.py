@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.shared import Process, Start
 
 # Days may pass between two attempts, and no person is called for that: the alert of a dead delivery does it.
-DELIVER = replace(FAST, timeout=timedelta(seconds=45), heartbeat=None, patience=None)
+DELIVER = replace(FAST, timeout=timedelta(seconds=45), patience=None)
 
 
 class Notified(BaseModel):

@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.options import LOCKY, LONG
     from workflows.shared import Process, Start
 
-SWEEP = replace(LONG, timeout=timedelta(hours=1))
+SWEEP = replace(LONG, timeout=timedelta(hours=1), heartbeat=timedelta(seconds=10))
 
 
 class Maintained(BaseModel):

@@ -29,7 +29,13 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ApplicationErrorCategory,
+    FailureError,
+    is_cancelled_exception,
+)
 
 from activities.operations import Begin, End, Failing, OperationActivities, Progress
 from core import ids
@@ -48,10 +54,6 @@ AGAIN = timedelta(minutes=1)
 """How long a run waits, marked NeedsHuman, before it tries again what must succeed and was refused."""
 
 
-LONGEST_HISTORY = 4_000
-"""How many events a run may have before `continue_if_long` goes on in another (Temporal ends it at 51,200)."""
-
-
 class Start(BaseModel):
     """The input of every workflow. A Schedule's has no operation id: it follows from the scheduled time."""
 
@@ -63,6 +65,8 @@ class Start(BaseModel):
     input: dict[str, Any] = {}
     done: int = 0
     """How many steps earlier runs of this process (before a continue-as-new) have finished."""
+    longest_history: int = 4_000
+    """How many events a run may have before it goes on in another; here, so that each run keeps its own."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class Process:
 
     def continue_if_long(self, done: int) -> None:
         """Go on in a fresh run when this one's history is long; call it between steps, `done` of them over."""
-        if workflow.info().get_current_history_length() > LONGEST_HISTORY:
+        if workflow.info().get_current_history_length() > self.start.longest_history:
             workflow.continue_as_new(self.start.model_copy(update={"done": done}))
 
     async def carry_out(self, start: Start, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
@@ -265,6 +269,20 @@ class Process:
     async def _execute(
         self, activity: Callable[[Any, A], Awaitable[R]], arg: A, options: Options, summary: str
     ) -> R:
+        if not options.local:
+            return await self._attempt(activity, arg, options, summary)
+        try:
+            return await self._attempt(activity, arg, options, summary)
+        except FailureError as error:
+            # A local activity's own failure comes as it is, a remote one's inside an ActivityError.
+            own = error.cause if isinstance(error, ActivityError) else error
+            if is_cancelled_exception(error) or getattr(own, "non_retryable", False):
+                raise
+        return await self._attempt(activity, arg, FAST, summary)
+
+    async def _attempt(
+        self, activity: Callable[[Any, A], Awaitable[R]], arg: A, options: Options, summary: str
+    ) -> R:
         handle = options.start(activity, arg, summary)
         self._running = handle
         impatient = False
@@ -324,7 +342,8 @@ class Process:
         await self._end(End(**self.subject, state=state, error=problem.model_dump()))
 
     async def _end(self, end: End) -> None:
-        await self._execute(OperationActivities.finish_operation, end, LOCAL, "end")
+        # The work is done or undone by now, so that nothing is left to do but to say so.
+        await self._insist(Step("end"), OperationActivities.finish_operation, end, LOCAL)
         self._phase = end.state
         workflow.upsert_search_attributes([PHASE.value_set(end.state)])
         if end.state == "succeeded":

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.shared import Process, Start
 
 # The activity itself counts its attempts and says how long to wait: what is unknown must be asked after.
-PROVIDER = replace(FAST, timeout=timedelta(seconds=45), heartbeat=None)
+PROVIDER = replace(FAST, timeout=timedelta(seconds=45))
 
 
 class Refilled(BaseModel):

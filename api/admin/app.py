@@ -66,6 +66,7 @@ def create_app(settings: AdminApiSettings) -> FastAPI:
         redoc_url=None,
         openapi_url=DESCRIPTION_PATH,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name.lower(),
         dependencies=[Depends(only_known_parameters)],
     )
     parts = Parts(

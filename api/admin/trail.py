@@ -62,9 +62,10 @@ class Trail:
         who, refusal = await self._who(scope, action)
         scope["admin"], scope["admin_action"] = who, action
         trace.actor_id = who.admin_id if who else None
+        trace.tenant_id = _tenant(path_params)
         row = {
             "actor_admin_id": who.admin_id if who else None,
-            "tenant_id": _tenant(path_params),
+            "tenant_id": trace.tenant_id,
             "ip": trace.ip,
             "action": action.value,
             "target_type": audit.target(path_params)[0],
@@ -122,6 +123,7 @@ class Trail:
         for route in self._endpoints:
             match, child = route.matches(scope)
             if match is Match.FULL:
+                scope["trace"].route = route.path
                 return AdminAction(route.name), child["path_params"], parameters(route.dependant)
         return AdminAction.UNKNOWN_ENDPOINT, {}, set()
 

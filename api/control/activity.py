@@ -14,6 +14,7 @@ from api.strict import Id, Out, Page, cut
 from core.access import Action
 from core.ids import Ulid
 from db.activity import events
+from db.control import bases
 from db.transactions import transaction
 
 router = APIRouter(prefix="/tenants/{tenant_id}", tags=["activity"])
@@ -123,14 +124,17 @@ async def list_access_logs(
     limit: EventLimit = DEFAULT_EVENTS,
     cursor: Cursor = None,
 ) -> AccessPage:
-    """List the requests to the Data API, newest first."""
+    """List the requests to the Data API, newest first: those to the acting user's bases, or all."""
     query = f"access {[tenant_id, token_id, base_id, status, since, until]}"
     async with caller.reading() as session:
         place = await caller.at_tenant(session, Ulid(tenant_id), Action.ACCESS_LOG_READ)
+        workspaces = await caller.workspaces(session, place.tenant_id)
+        seen = None if workspaces is None else await bases.ids_in(session, workspaces)
     async with transaction(caller.parts.activity) as activity:
         found = await events.access_logs(
             activity,
             place.tenant_id,
+            bases=seen,
             token_id=None if token_id is None else Ulid(token_id),
             base_id=None if base_id is None else Ulid(base_id),
             status=status,

@@ -68,6 +68,7 @@ def create_app(settings: ControlApiSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         dependencies=[Depends(only_known_parameters)],
     )
     app.state.parts = Parts(

@@ -44,7 +44,7 @@ async def list_operations(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> OperationPage:
-    """List a tenant's operations, newest first."""
+    """List a tenant's operations, newest first: those on the acting user's bases and on none, or all."""
     query = f"operations {tenant_id} {kind} {state} {base_id}"
     before = caller.parts.cursors.read(query, cursor) if cursor else None
     limit = min(limit, operations.MAX_PAGE - 1)
@@ -58,6 +58,7 @@ async def list_operations(
             kind=kind,
             state=state,
             base_id=None if base_id is None else Ulid(base_id),
+            workspaces=await caller.workspaces(session, place.tenant_id),
         )
     rows, more = cut(found, limit)
     return OperationPage(
@@ -108,7 +109,8 @@ async def _found(session: ControlSession, caller: Caller, operation_id: Ulid, ac
     if operation is None:
         raise missing("operation")
     # Whoever asked for a tenant is no member of it before it is there.
-    if caller.user_id is None or operation.requested_by == caller.name:
+    asked_for = operation.kind == "tenant_provision" and operation.requested_by == caller.name
+    if caller.user_id is None or (asked_for and action is Action.OPERATION_READ):
         return operation
     if operation.tenant_id is None:
         raise missing("operation")

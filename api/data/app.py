@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -25,6 +26,9 @@ from db.data.homes import Homes
 
 _DESCRIPTION = """Create, read, update and delete the records of a base's tables. A token names what it reaches;
 what it does not reach answers like what does not exist. Every change takes an `Idempotency-Key`."""
+
+
+_GC_THRESHOLD = (50_000, 20, 20)
 
 
 class Health(BaseModel):
@@ -91,6 +95,10 @@ async def _lifespan(app: DataApi) -> AsyncIterator[None]:
     await app.access_log.open()
     listening = asyncio.create_task(app.gateway.listen(app.callers.told, app.callers.heard))
     app.background.start()
+    # What is here now stays: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLD)
     try:
         yield
     finally:

@@ -1,9 +1,11 @@
 """What a request leaves behind without waiting for it: its access record, its token's last use, its count."""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -14,7 +16,7 @@ from db.activity.access_log import AccessLog
 from db.control.gateway import Gateway
 
 MAX_RECORDS = 20_000
-MAX_BATCH = 2_000
+MAX_BATCH = 500
 MAX_TENANTS = 100_000
 _LOG_EVERY_S = 0.5
 _TOUCH_EVERY_S = 5.0
@@ -140,21 +142,18 @@ async def _every(interval_s: float, work: Callable[[], Awaitable[None]], what: s
             is_failing = False
 
 
-def _row(trace: Trace) -> dict[str, Any]:
-    return {
-        "id": trace.operation_id,
-        "occurred_at": _iso(trace.occurred_at_ms),
-        "tenant_id": trace.tenant_id,
-        "token_id": trace.token_id,
-        "base_id": trace.base_id,
-        "route": trace.route,
-        "method": trace.method,
-        "status": trace.status,
-        "latency_ms": round(trace.latency_ms, 3),
-        "bytes": trace.response_bytes,
-        "ip": trace.ip,
-        "operation_id": trace.operation_id,
-    }
+def _row(trace: Trace) -> str:
+    # By hand, since there is one for every request: what is not ours is quoted, the rest are ids and figures.
+    operation_id = trace.operation_id
+    return (
+        f'{{"id":"{operation_id}","occurred_at":"{_iso(trace.occurred_at_ms)}","tenant_id":{_quoted(trace.tenant_id)},'
+        f'"token_id":{_quoted(trace.token_id)},"base_id":{_quoted(trace.base_id)},"route":{_quoted(trace.route)},'
+        f'"method":{_quoted(trace.method)},"status":{trace.status},"latency_ms":{trace.latency_ms:.3f},'
+        f'"bytes":{trace.response_bytes},"ip":{_quoted(trace.ip)},"operation_id":"{operation_id}"}}'
+    )
+
+
+_quoted = lru_cache(4_096)(json.dumps)
 
 
 def _iso(at_ms: int) -> str:

@@ -63,7 +63,7 @@ async def get_record(request: RecordRequest) -> JsonBytes:
     names = request.parameters("fields").get("fields")
 
     async def act(call: Call) -> Answer:
-        return await records.get(call, record_id, record.parse_projection(names, call.table))
+        return await records.get(call, record_id, names)
 
     found = await opened.done(act)
     tag = (b"etag", b'"v' + (found.hint or b"") + b'"')

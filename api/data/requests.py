@@ -141,7 +141,9 @@ class RecordRequest(Request):
     def has_version(self, version: int) -> bool:
         """Tell whether If-None-Match says that the caller holds this version."""
         given = self.brought.get(b"if-none-match")
-        return given is not None and (given.strip() == b"*" or version in _versions("If-None-Match", given, weak=True))
+        return given is not None and (
+            given.strip() == b"*" or version in _versions("If-None-Match", given, weak=True)
+        )
 
 
 class Opened:

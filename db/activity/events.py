@@ -49,6 +49,7 @@ async def access_logs(
     session: ActivitySession,
     tenant_id: Ulid,
     *,
+    bases: Sequence[Ulid] | None,
     token_id: Ulid | None,
     base_id: Ulid | None,
     status: int | None,
@@ -57,10 +58,12 @@ async def access_logs(
     before: Mark | None,
     limit: int,
 ) -> list[RowMapping]:
-    """Return a tenant's requests, newest first."""
+    """Return a tenant's requests, newest first; with `bases`, only those to one of them, or to none."""
 
     def conditions(table: Table) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = [table.c.tenant_id == tenant_id]
+        if bases is not None:
+            found.append(or_(table.c.base_id.is_(None), table.c.base_id.in_(bases)))
         wanted = {"token_id": token_id, "base_id": base_id, "status": status}
         found += [table.c[name] == value for name, value in wanted.items() if value is not None]
         return found + _between(table, since, until)

@@ -44,13 +44,17 @@ class Delivery:
     context: dict[str, Any]
 
 
-async def pending(session: AlarmsSession, after: Ulid | None, limit: int) -> list[Pending]:
-    """Return undelivered notifications by id, those after `after`."""
+async def pending(
+    session: AlarmsSession, after: Ulid | None, limit: int, alert_id: Ulid | None = None
+) -> list[Pending]:
+    """Return undelivered notifications by id, those after `after`; of one alert where it is named."""
     rows = await session.execute(
         text("""
             select id, tenant_id from alarms.notifications
-             where status = 'pending' and id > :after order by id limit :limit"""),
-        {"after": after or "", "limit": limit},
+             where status = 'pending' and id > :after
+               and (cast(:alert_id as text) is null or alert_id = cast(:alert_id as text))
+             order by id limit :limit"""),
+        {"after": after or "", "limit": limit, "alert_id": alert_id},
     )
     return [Pending(row.id, row.tenant_id) for row in rows]
 

@@ -62,13 +62,15 @@ async def tenants(
     return list(rows)
 
 
-async def of(session: AlarmsSession, captured_at: datetime, tenant_ids: Sequence[Ulid]) -> list[Snapshot]:
-    """Return some tenants' snapshots of one cycle."""
+async def of(
+    session: AlarmsSession, captured_at: datetime, tenant_ids: Sequence[Ulid], window: str
+) -> list[Snapshot]:
+    """Return some tenants' snapshots of one cycle and window."""
     rows = await session.execute(
         text("""
             select tenant_id, metric, "window", value, limit_value from alarms.quota_snapshots
-             where tenant_id = any(cast(:ids as text[])) and captured_at = :captured_at
-             order by tenant_id, "window", metric"""),
-        {"ids": list(tenant_ids), "captured_at": captured_at},
+             where tenant_id = any(cast(:ids as text[])) and captured_at = :captured_at and "window" = :window
+             order by tenant_id, metric"""),
+        {"ids": list(tenant_ids), "captured_at": captured_at, "window": window},
     )
     return [Snapshot(row.tenant_id, row.metric, row.window, row.value, row.limit_value) for row in rows]

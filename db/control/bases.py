@@ -34,6 +34,11 @@ async def get(session: ControlSession, base_id: Ulid) -> BaseRow | None:
     return await session.get(BaseRow, base_id)
 
 
+async def ids_in(session: ControlSession, workspaces: Sequence[Ulid]) -> list[Ulid]:
+    """Return the bases of some workspaces, archived ones included."""
+    return list(await session.scalars(select(BaseRow.id).where(BaseRow.workspace_id.in_(workspaces))))
+
+
 async def page(
     session: ControlSession, workspace_id: Ulid, *, after: Ulid | None, limit: int
 ) -> Sequence[BaseRow]:

@@ -136,14 +136,17 @@ async def _count(session: ControlSession, dirty: Sequence[Dirty]) -> None:
     )
 
 
-async def homes(session: ControlSession, after: Ulid | None, limit: int) -> list[Home]:
-    """Return the homes of live tenants by tenant id, those after `after`."""
+async def homes(
+    session: ControlSession, after: Ulid | None, limit: int, *, active_only: bool = False
+) -> list[Home]:
+    """Return the homes of live tenants by tenant id, those after `after`; suspended ones too unless told."""
     rows = await session.execute(
         text("""
             select p.tenant_id, p.cluster_id, p.schema from gateway.placements p
-              join control.tenants t on t.id = p.tenant_id and t.status in ('active', 'suspended')
+              join control.tenants t on t.id = p.tenant_id
+               and (t.status = 'active' or (t.status = 'suspended' and not :active_only))
              where p.state = 'active' and p.tenant_id > :after order by p.tenant_id limit :limit"""),
-        {"after": after or "", "limit": limit},
+        {"after": after or "", "limit": limit, "active_only": active_only},
     )
     return [Home(row.tenant_id, row.cluster_id, row.schema) for row in rows]
 

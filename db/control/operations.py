@@ -1,13 +1,14 @@
 """Rows of `control.operations`: the one queue of all long work, and all that `GET /operations` reads."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Row, text
 
-from core.errors import Conflict
+from core.errors import Conflict, Unavailable
 from core.ids import Ulid
 from db.sessions import ControlSession
 
@@ -93,14 +94,17 @@ async def insert_running(
     requested_by: str,
     cancelable: bool,
 ) -> None:
-    """Show a run that no row asked for (a Schedule's). Repeating an id changes nothing."""
+    """Show a run that no row asked for (a Schedule's). Repeating an id changes nothing.
+
+    Raises Unavailable while the one before it is still to be swept.
+    """
     await session.execute(
         text("""
             insert into control.operations
                    (id, kind, subject_id, state, workflow_id, run_id, requested_by, cancelable, started_at)
             values (:id, :kind, :subject_id, 'running', :workflow_id, :run_id, :requested_by, :cancelable,
                     now())
-            on conflict (id) do nothing"""),
+            on conflict do nothing"""),
         {
             "id": id,
             "kind": kind,
@@ -111,6 +115,8 @@ async def insert_running(
             "cancelable": cancelable,
         },
     )
+    if await get(session, id) is None:
+        raise Unavailable(f"another {kind} is shown as running", retry_after_s=2)
 
 
 async def get(session: ControlSession, operation_id: Ulid) -> Operation | None:
@@ -128,8 +134,12 @@ async def list_for_tenant(
     kind: str | None = None,
     state: State | None = None,
     base_id: Ulid | None = None,
+    workspaces: Sequence[Ulid] | None = None,
 ) -> list[Operation]:
-    """Return a tenant's operations, newest first, at most `limit` (200) of them older than `before`."""
+    """Return a tenant's operations, newest first, at most `limit` (200) of them older than `before`.
+
+    With `workspaces`, only those on a base in one of them, or on none.
+    """
     rows = await session.execute(
         text(
             _SELECT
@@ -139,6 +149,9 @@ async def list_for_tenant(
                and (cast(:kind as text) is null or kind = :kind)
                and (cast(:state as text) is null or state = :state)
                and (cast(:base_id as text) is null or base_id = :base_id)
+               and (cast(:workspaces as text[]) is null or base_id is null
+                    or exists (select from control.bases b where b.id = base_id
+                                  and b.workspace_id = any (cast(:workspaces as text[]))))
              order by id desc limit :limit"""
         ),
         {
@@ -147,6 +160,7 @@ async def list_for_tenant(
             "kind": kind,
             "state": state,
             "base_id": base_id,
+            "workspaces": None if workspaces is None else list(workspaces),
             "limit": min(limit, MAX_PAGE),
         },
     )

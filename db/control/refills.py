@@ -88,13 +88,14 @@ async def unanswered(session: ControlSession, wallet_id: Ulid, but: Ulid) -> lis
 async def latest(
     session: ControlSession, wallet_ids: Sequence[Ulid], count: int = 5
 ) -> Mapping[Ulid, list[tuple[Outcome, datetime]]]:
-    """Return each wallet's last outcomes, newest first."""
+    """Return each wallet's last outcomes, newest first, but for what the provider never heard."""
     rows = await session.execute(
         text("""
             select r.wallet_id, r.state, r.created_at
               from unnest(cast(:ids as text[])) as w (id)
               cross join lateral (
-                select * from control.refills x where x.wallet_id = w.id
+                select * from control.refills x
+                 where x.wallet_id = w.id and x.reason is distinct from 'never_arrived'
                  order by x.created_at desc, x.id desc limit :count) r
              order by r.wallet_id, r.created_at desc, r.id desc"""),
         {"ids": list(wallet_ids), "count": count},

@@ -15,7 +15,7 @@ from core.ids import Ulid
 from core.record import Field, Table
 from core.schema.types import TYPES
 from db.data import names
-from db.data.homes import Claims, Home, member
+from db.data.homes import Claims, Home
 from db.data.statements import Statement
 
 MAX_BASES = 2_000
@@ -61,7 +61,7 @@ class Catalog:
     async def present(self, home: Home, claims: Claims, known: Base) -> Base:
         """Return the claims' base as it is now; one comparison where `known` is still that."""
         try:
-            await home.run(claims.prefix + member("catalog", known.catalog) + "}", _CHECK, b"{}", 0)
+            await home.run(f'{claims.prefix},"catalog":{known.catalog},"expect":0}}', _CHECK, b"{}", 0)
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB002":
                 return await self.reload(home, claims)
@@ -101,7 +101,7 @@ async def _load(home: Home, claims: Claims) -> Base:
     )
     try:
         # Without a catalog version in the ctx the fence tells its own, read before the metadata: never newer.
-        answer = await home.run(claims.prefix + "}", statement, b"{}", 0)
+        answer = await home.run(claims.prefix + ',"expect":0}', statement, b"{}", 0)
     except asyncpg.PostgresError as error:
         raise _known(error) from error
     found = json.loads(answer.body)

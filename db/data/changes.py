@@ -8,8 +8,6 @@ import asyncpg
 from core.ids import Ulid, derived
 from core.metering import runs_event_id
 
-Connection = asyncpg.Connection
-
 _LOCK = "planebase relay"
 _CURSOR = "relay"
 
@@ -96,13 +94,13 @@ select c.xid::text, c.seq, c.tenant_id, c.generation, c.origin, c.changed_at, c.
          'resource_type', 'record', 'resource_id', c.record_id, 'version', c.version,
          'action', 'RECORD_' || upper(c.action),
          'diff_json', (
-           select coalesce(jsonb_object_agg(substr(k, 3), case c.action
-                    when 'create' then jsonb_build_object('after', c.after -> k)
-                    when 'delete' then jsonb_build_object('before', c.before -> k)
-                    else jsonb_build_object('before', c.before -> k, 'after', c.after -> k) end), '{}')
-             from jsonb_object_keys(coalesce(c.after, c.before)) as k
-            where starts_with(k, 'f_')
-              and coalesce(c.before -> k, 'null') is distinct from coalesce(c.after -> k, 'null'))
+           select coalesce(jsonb_object_agg(substr(key, 3), case c.action
+                    when 'create' then jsonb_build_object('after', a.value)
+                    when 'delete' then jsonb_build_object('before', b.value)
+                    else jsonb_build_object('before', b.value, 'after', a.value) end), '{}')
+             from jsonb_each(c.after) a full join jsonb_each(c.before) b using (key)
+            where starts_with(key, 'f_')
+              and coalesce(a.value, 'null') is distinct from coalesce(b.value, 'null'))
        )::text end as event
   from taken c order by c.xid, c.seq
 """

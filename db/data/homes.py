@@ -1,24 +1,22 @@
 """Tenants' homes: bounded pools on the data clusters, and the one call that enters a tenant."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from json import dumps
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from core.errors import Unavailable
 from db import pools
 from db.data.statements import Statement
+from db.lines import Connection, Lines, connect
 from db.pools import Address
 
 _RUN = "select body, hint, replayed_status from platform.run($1, $2, $3, $4, $5)"
-_WAIT_S = 2.0
-_MAX_WAITING = 512
-"""Who comes when so many wait already is told at once: an answer that comes too late helps nobody."""
-APPLICATION = "planebase-data-api"
+_MAX_PREPARED = 200
+"""A backend keeps 20 to 45 KB for each."""
 
 
 @dataclass(frozen=True)
@@ -54,63 +52,78 @@ class Answer(NamedTuple):
 class Home:
     """One data cluster, as the Data API's role: it may execute `platform.run` and nothing else."""
 
-    def __init__(self, pool: asyncpg.Pool, address: Address) -> None:
-        self._pool = pool
-        self._waiting = 0
-        self.address = address
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
 
     async def run(self, ctx: str, statement: Statement, params: bytes, max_affected: int) -> Answer:
         """Enter the tenant that `ctx` names, run one statement, and leave; all of it or nothing.
 
         Raises asyncpg.PostgresError as the database said it, Unavailable where it said nothing.
         """
-        if self._waiting >= _MAX_WAITING:
-            raise Unavailable("too many calls are waiting for this cluster", code="overloaded")
-        self._waiting += 1
         try:
-            async with self._pool.acquire(timeout=_WAIT_S) as conn:
-                row = await conn.fetchrow(
-                    _RUN, ctx.encode(), statement.sql, statement.otherwise, params, max_affected
-                )
+            conn = await self._lines.take()
         except pools.AWAY as error:
             raise Unavailable("the tenant's database does not answer") from error
+        try:
+            if statement.keep:
+                row = await _run_kept(conn, ctx, statement, params, max_affected)
+            else:
+                row = await conn.statement.fetchrow(
+                    ctx.encode(), statement.sql, statement.otherwise, params, max_affected
+                )
+        except asyncpg.PostgresError:
+            raise
+        except pools.AWAY as error:
+            conn.terminate()
+            raise Unavailable("the tenant's database does not answer") from error
+        except BaseException:
+            conn.terminate()  # what it was doing is not known to have ended
+            raise
         finally:
-            self._waiting -= 1
-        assert row is not None  # noqa: S101  (a function with OUT parameters answers one row)
+            self._lines.give(conn)
         return Answer(row[0], row[1], row[2])
 
     async def close(self) -> None:
-        """Close the pool; what is under way has a few seconds."""
-        await pools.close(self._pool)
+        """Close the connections; what is under way has a few seconds."""
+        await self._lines.close()
 
 
 class Homes:
-    """The pools, one per cluster in use, with this process's one credential."""
+    """The homes in use, one per cluster, with this process's one credential."""
 
     def __init__(self, user: str, password: str, *, pool_max_size: int) -> None:
-        self._credential: Mapping[str, str] = {"user": user, "password": password}
+        self._credential = {"user": user, "password": password}
         self._pool_max_size = pool_max_size
         self._homes: dict[Address, Home] = {}
 
-    async def at(self, address: Address) -> Home:
+    def at(self, address: Address) -> Home:
         """Return the home at `address`; nothing connects before its first run."""
         home = self._homes.get(address)
         if home is None:
-            made = await pools.pool(
-                None,
-                max_size=self._pool_max_size,
-                name=APPLICATION,
-                host=address.host,
-                port=address.port,
-                database=address.database,
-                **self._credential,
-            )
-            home = self._homes.setdefault(address, Home(made, address))
+            open_line = partial(connect, _RUN, **address._asdict(), **self._credential)
+            home = self._homes[address] = Home(Lines(open_line, max_size=self._pool_max_size))
         return home
 
     async def close(self) -> None:
-        """Close all pools."""
+        """Close all homes."""
         await asyncio.gather(*(home.close() for home in self._homes.values()))
+
+
+async def _run_kept(
+    conn: Connection, ctx: str, statement: Statement, params: bytes, max_affected: int
+) -> Any:
+    prepared, name = conn.prepared, statement.name
+    named = f'{ctx[:-1]},"statement":"{name}"}}'.encode()
+    if name in prepared:
+        prepared.move_to_end(name)
+        return await conn.statement.fetchrow(named, None, statement.otherwise, params, max_affected)
+    if len(prepared) >= _MAX_PREPARED:
+        oldest, _ = prepared.popitem(last=False)
+        await conn.execute(f"deallocate {oldest}")
+    # Noted only once it is done: a refusal leaves open whether it is there, and the next call asks.
+    row = await conn.statement.fetchrow(named, statement.sql, statement.otherwise, params, max_affected)
+    prepared[name] = None
+    return row
 
 
 def member(name: str, value: object) -> str:

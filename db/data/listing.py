@@ -14,6 +14,8 @@ from db.data.statements import Statement, column, physical
 from db.data.statements import record as record_json
 
 _KEPT = 1_024
+_KEPT_LIMITS = (100, 1_000)
+_ALL = "true"
 _SIGNS = {
     Operator.EQ: "=",
     # An empty field is not equal to anything, so it is found by `ne`.
@@ -36,34 +38,38 @@ class Listing:
         self.query_key = record.query_key(table, self.order, filters.canonical(tree))
         self.values: list[str] = []
         """The filter's values, as `params.q`."""
-        self._condition = "true" if tree is None else self._compiled(tree)
-        self._statements: dict[tuple[bool, ...] | None, Statement] = {}
+        self._condition = _ALL if tree is None else self._compiled(tree)
+        self._statements: dict[tuple[tuple[bool, ...] | None, int | None], Statement] = {}
 
-    def statement(self, after: Sequence[str | None] | None) -> Statement:
-        """Return the statement for the page after a place; one for each pattern of empty values in it."""
+    def statement(self, after: Sequence[str | None] | None, limit: int) -> Statement:
+        """Return the statement for the page after a place; one for each pattern of empty values in it.
+
+        A page of a common size without a filter keeps its plan, which then needs to know the size.
+        """
         pattern = None if after is None else tuple(value is None for value in after)
-        if pattern not in self._statements:
-            self._statements[pattern] = Statement(self._sql(pattern))
-        return self._statements[pattern]
+        size = limit if self._condition == _ALL and limit in _KEPT_LIMITS else None
+        if (pattern, size) not in self._statements:
+            self._statements[pattern, size] = Statement(self._sql(pattern, size), keep=size is not None)
+        return self._statements[pattern, size]
 
-    def _sql(self, empty: tuple[bool, ...] | None) -> str:
+    def _sql(self, empty: tuple[bool, ...] | None, size: int | None) -> str:
+        limit = "($1 ->> 'limit')::int" if size is None else str(size)
         columns = ["id", "created_at", "updated_at", "version", *map(column, self.fields)]
         columns += [column(key.field) for key in self.order if column(key.field) not in columns]
         order = ", ".join(f"r.{column(key.field)}{' desc' if key.descending else ''}" for key in self.order)
-        end = f"order by {order} limit ($1 ->> 'limit')::int + 1"
+        end = f"order by {order} limit {limit} + 1"
         selected = f"select {', '.join(f'r.{c}' for c in columns)} from {physical(self.table)} r"
-        branches = ["true"] if empty is None else after(self.order, empty)
+        branches = [_ALL] if empty is None else after(self.order, empty)
         rows = [f"{selected} where {self._condition} and {branch} {end}" for branch in branches]
         if len(rows) > 1:
             rows = [f"select * from ({' union all '.join(f'({part})' for part in rows)}) r {end}"]
         place = ", ".join(f"r.{column(key.field)}::text" for key in self.order)
         # Only where one row more was found is there a page more: after the last row of this one.
         return f"""
-          select coalesce(json_agg({record_json(self.fields)} order by r.n)
-                          filter (where r.n <= ($1 ->> 'limit')::int), '[]'),
+          select coalesce(json_agg({record_json(self.fields)} order by r.n) filter (where r.n <= {limit}), '[]'),
                  0,
-                 case when count(*) > ($1 ->> 'limit')::int then
-                   min(case r.n when ($1 ->> 'limit')::int then json_build_array({place})::text end)::json end
+                 case when count(*) > {limit}
+                      then min(case r.n when {limit} then json_build_array({place})::text end)::json end
             from (select row_number() over () as n, r.* from ({rows[0]}) r) r"""
 
     def _compiled(self, tree: Filter) -> str:

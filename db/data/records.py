@@ -10,7 +10,7 @@ from core import ids
 from core.body import MAX_RECORDS, Body
 from core.errors import Conflict, StaleSchema
 from core.ids import Ulid
-from core.record import Field, Table
+from core.record import Table
 from core.schema.closed import pointer
 from db.data import statements
 from db.data.catalog import Base, Catalog
@@ -43,9 +43,9 @@ class Call:
     key: Key | None = None
 
 
-async def get(call: Call, record_id: str, fields: tuple[Field, ...]) -> Answer:
+async def get(call: Call, record_id: str, projection: str | None) -> Answer:
     """Return one record, and its version as the hint; NotFound where there is none."""
-    statement = statements.get(call.table, fields)
+    statement = statements.get(call.table, projection)
     return await _run(call, statement, f',"expect":1,"record":"{record_id}"}}', _NO_PARAMS, 1, None)
 
 
@@ -54,7 +54,9 @@ async def page(call: Call, listing: Listing, after: list[str | None] | None, lim
     params: dict[str, Any] = {"limit": limit, "q": listing.values}
     if after is not None:
         params["after"] = after
-    return await _run(call, listing.statement(after), "}", json.dumps(params).encode(), 0, None)
+    return await _run(
+        call, listing.statement(after, limit), ',"expect":0}', json.dumps(params).encode(), 0, None
+    )
 
 
 async def create(call: Call, body: Body) -> Answer:
@@ -139,7 +141,7 @@ async def _twins(call: Call, error: asyncpg.PostgresError, body: Body | None) ->
     field = unique_field(error, call.table) if error.sqlstate == "23505" else None
     if field is None or body is None or body.one:
         return None
-    ctx = f"{call.claims.prefix}{member('catalog', call.base.catalog)}}}"
+    ctx = f'{call.claims.prefix},"catalog":{call.base.catalog},"expect":0}}'
     try:
         found = await call.home.run(ctx, statements.twins(call.table, field), body.raw, 0)
     except asyncpg.PostgresError:

@@ -9,9 +9,10 @@ record's version, or, of a write, what a repeated call is answered from: `[{"id"
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from hashlib import sha256
 
-from core.record import Field, Table
+from core.record import Field, Table, parse_projection
 from db.data import names
 
 _KEPT = 1_024
@@ -24,21 +25,30 @@ _ANSWER = "json_build_object('id', r.id, 'version', r.version)"
 _ANSWERS = f"case when $2 ? 'key' then json_agg({_ANSWER} order by n) end"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Statement:
     """What `platform.run` is given: a statement, one for the reason why not, one for a repeated call."""
 
     sql: str
     otherwise: str | None = None
     replay: str | None = None
+    keep: bool = False
+    """Whether it is worth a prepared statement: it will come again, and its plan does not hang on its values."""
+
+    @cached_property
+    def name(self) -> str:
+        """Under what it is prepared: equal names mean equal SQL."""
+        return "s_" + sha256(self.sql.encode()).hexdigest()[:24]
 
 
 @lru_cache(_KEPT)
-def get(table: Table, fields: tuple[Field, ...]) -> Statement:
-    """Read the record `ctx.record`."""
+def get(table: Table, projection: str | None) -> Statement:
+    """Read the record `ctx.record`, with the fields that `projection` names."""
+    fields = parse_projection(projection, table)
     return Statement(
         f"""select {record(fields)}, 1, to_json(r.version)
-              from {physical(table)} r where r.id = $2 ->> 'record'"""
+              from {physical(table)} r where r.id = $2 ->> 'record'""",
+        keep=True,
     )
 
 
@@ -52,6 +62,7 @@ def create_one(table: Table) -> Statement:
               values ($2 ->> 'record', {_ACTOR}, {_ACTOR}{values}) returning *)
             select {record(table.fields)}, 1, json_build_array({_ANSWER}) from r""",
         replay=_replay(table, one=True),
+        keep=True,
     )
 
 
@@ -88,6 +99,7 @@ def update_one(table: Table, present: frozenset[str]) -> Statement:
                    case when {_MATCHES} then json_build_array({_ANSWER}) else {_ANSWER} end
               from (values (1)) one left join {physical(table)} r on r.id = $2 ->> 'record'""",
         _replay(table, one=True),
+        keep=bool(fields),
     )
 
 
@@ -139,6 +151,7 @@ def delete_one(table: Table) -> Statement:
         f"""select null::json, case when r.id is null then 'PB404' else 'PB412' end, {_ANSWER}
               from (values (1)) one left join {physical(table)} r on r.id = $2 ->> 'record'""",
         "select $1 -> 0, 0, $1",
+        keep=True,
     )
 
 

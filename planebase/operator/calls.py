@@ -113,7 +113,7 @@ def admin(data_dir: Path | None) -> Api:
         if "token" in login:
             return Api(now["admin_api"], login["token"])
         time.sleep(_TOTP_STEP_S - time.time() % _TOTP_STEP_S + 0.1)
-    _end(f"the Admin API refused the login: {login.get('detail', login)}")
+    return _end(f"the Admin API refused the login: {login.get('detail', login)}")
 
 
 def show(value: Any, output: Output, columns: tuple[str, ...] = ()) -> None:

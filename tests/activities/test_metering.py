@@ -157,6 +157,9 @@ async def test_a_month_that_is_over_is_counted_and_billed_when_its_events_come_l
         'select distinct "window" from alarms.quota_snapshots where tenant_id = $1 order by 1', tenant.id,
     )  # fmt: skip
     assert [row["window"] for row in windows] == [f"{last_month:%Y-%m}", f"{MONTH:%Y-%m}"]
+    # Of a month that is over, nobody is alarmed any more.
+    found = await world(databases, tenant)
+    assert [row["kind"] for row in found["alerts"]] == ["RUNS_THRESHOLD"]
 
 
 async def test_an_event_under_way_is_counted_by_the_next_cycle(databases: Databases, money: Money) -> None:
@@ -292,11 +295,15 @@ async def test_one_refill_is_begun_however_low_and_none_after_a_decline(
 ) -> None:
     tenant = await seeds.tenant(databases, threshold_cents=100, refill_cents=500, auto_refill=True)
     quiet = await seeds.tenant(databases, threshold_cents=100, refill_cents=500, auto_refill=False)
+    barred = await seeds.tenant(databases, threshold_cents=100, refill_cents=500, auto_refill=True)
+    async with databases.own("control") as conn:
+        await conn.execute("update control.tenants set status = 'suspended' where id = $1", barred.id)
     for minute in range(3):
         await whole(money, NOW + timedelta(minutes=minute))
     refills = "select id, state from control.operations where kind = 'wallet_refill' and subject_id = $1"
     (operation,) = await seeds.rows(databases, "control", refills, tenant.wallet_id)
     assert await seeds.rows(databases, "control", refills, quiet.wallet_id) == []
+    assert await seeds.rows(databases, "control", refills, barred.wallet_id) == []
 
     async with databases.own("control") as conn:
         await conn.execute("update control.operations set state = 'failed' where id = $1", operation["id"])

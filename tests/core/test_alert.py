@@ -45,6 +45,16 @@ def test_a_share_of_the_limit_decides(value: str, limit: str | None, severity: s
         assert found.dedupe_key == "RUNS_THRESHOLD/2026-11"
 
 
+def test_what_is_stored_is_one_alert_over_the_months() -> None:
+    keys = set()
+    for window in ("2026-11", "2026-12"):
+        for metric in ("storage_gb", "runs_used"):
+            found = alert.threshold(metric, window, Decimal(9), Decimal(10))
+            assert found is not None
+            keys.add(found.dedupe_key)
+    assert keys == {"STORAGE_THRESHOLD", "RUNS_THRESHOLD/2026-11", "RUNS_THRESHOLD/2026-12"}
+
+
 def test_api_calls_have_no_threshold_of_the_plan() -> None:
     assert alert.threshold("api_calls", "2026-11", Decimal(10), Decimal(1)) is None
 

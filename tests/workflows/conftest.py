@@ -164,6 +164,16 @@ class Platform:
         row = await self.running(operation_id)
         return self.client.get_workflow_handle(row.workflow_id or "", run_id=row.run_id)
 
+    async def closed(self, operation_id: Ulid) -> WorkflowHandle[Any, Any]:
+        """Return the handle of an operation's run when the run has ended, too, and not only its row."""
+        handle = await self.handle(operation_id)
+
+        async def over() -> bool:
+            return (await handle.describe()).close_time is not None
+
+        await until(over)
+        return handle
+
     async def rows(self, database: str, sql: str, *arguments: Any) -> list[dict[str, Any]]:
         """Return rows as the owner sees them."""
         return await rows(self.databases, database, sql, *arguments)

@@ -28,6 +28,7 @@ from tests import seeds
 from tests.conftest import Databases
 from tests.parts import PAYMENTS_KEY, Receiver, Sandbox, receiver, sandbox
 from tests.workflows.conftest import Faults, Platform, starting
+from tests.workflows.recording import keep
 from workers import schedules
 from workers.registry import queue_worker
 from workflows.shared import Start
@@ -151,6 +152,9 @@ async def test_from_usage_to_a_webhook_that_failed_twice(platform: Platform, rec
 
     assert len({headers["webhook-id"] for headers, _ in receiver.calls}) == 1
     assert len(receiver.calls) == 3
+    await keep(
+        platform.client.get_workflow_handle(f"notify/{receiver.calls[0][0]['webhook-id']}"), "notify.sent"
+    )
     rows = await platform.rows(
         "control", "select state, requested_by, result_json from control.operations where kind = 'metering'"
     )
@@ -246,8 +250,10 @@ async def test_a_declined_top_up_says_so(platform: Platform, sandbox: Sandbox) -
     assert row.error is not None
     assert row.error["code"] == "payment_declined"
     assert "card_declined" in row.error["detail"]
+    handle = await platform.handle(operation)
     with pytest.raises(WorkflowFailureError) as failed:
-        await (await platform.handle(operation)).result()
+        await handle.result()
+    await keep(handle, "wallet_refill.declined")
     assert isinstance(failed.value.cause, ApplicationError)
     assert failed.value.cause.type == "payment_declined"
     assert await balance(platform, tenant) == 0
@@ -258,10 +264,15 @@ async def test_a_provider_that_keeps_silent_leaves_nothing_in_the_dark(
 ) -> None:
     tenant = await seeds.tenant(platform.databases)
     await sandbox.behave(tenant.wallet_id, "error", times=50)
-    row = await platform.ended(await refill(platform, tenant))
+    operation = await refill(platform, tenant)
+    row = await platform.ended(operation)
     assert row.state == "failed"
     assert row.error is not None
     assert row.error["code"] == "payment_unknown"
+    handle = await platform.handle(operation)
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    await keep(handle, "wallet_refill.unknown")
     alerts = await platform.rows("alarms", "select kind from alarms.alerts where tenant_id = $1", tenant.id)
     assert alerts == [{"kind": "REFILL_FAILED"}]
     # The provider took the money after all; the next refill finds that out first.
@@ -325,6 +336,7 @@ async def test_a_delivery_that_is_given_up_is_a_failed_operation(
         tenant.id,
     )  # fmt: skip
     assert (row["state"], row["error_json"]["code"]) == ("failed", "delivery_failed")
+    await keep(platform.client.get_workflow_handle(f"notify/{row['subject_id']}"), "notify.dead")
     assert {headers["webhook-id"] for headers, _ in receiver.calls} == {row["subject_id"]}
     assert len(receiver.calls) == 3
 
@@ -354,6 +366,7 @@ async def test_operators_can_read_a_cycle(platform: Platform) -> None:
         "MeteringCycle", Start(kind="metering", subject_id="metering"), id=name, task_queue="metering"
     )
     await handle.result()
+    await keep(handle, "metering_cycle.done")
     status = await handle.query("status")
     assert status["kind"] == "metering"
     assert [step["state"] for step in status["steps"]] == ["done"] * 6
@@ -363,12 +376,14 @@ async def test_operators_can_read_a_cycle(platform: Platform) -> None:
 
 async def test_upkeep_runs(platform: Platform) -> None:
     name = f"partitions-{new()}"
-    result = await platform.client.execute_workflow(
+    handle = await platform.client.start_workflow(
         "MaintainPartitions",
         Start(kind="partitions", subject_id="partitions"),
         id=name,
         task_queue="maintenance",
     )
+    result = await handle.result()
+    await keep(handle, "maintain_partitions.done")
     assert result["clusters_missed"] == []
     (row,) = await platform.rows(
         "control", "select state from control.operations where workflow_id = $1", name
@@ -384,3 +399,21 @@ async def test_a_refill_is_written_down_under_an_id_that_follows_from_its_operat
     row = await platform.ended(operation)
     assert row.result is not None
     assert row.result["refill_id"] == wallet.refill_id(operation)
+    handle = await platform.handle(operation)
+    await handle.result()
+    await keep(handle, "wallet_refill.paid")
+
+
+async def test_a_refill_that_is_not_needed_any_more_takes_nothing(
+    platform: Platform, sandbox: Sandbox
+) -> None:
+    tenant = await seeds.tenant(platform.databases, balance_cents=500, threshold_cents=100, refill_cents=900)
+    operation = await refill(platform, tenant, amount_cents=None, reason="auto")
+    row = await platform.ended(operation)
+    assert row.state == "succeeded"
+    assert row.result is not None
+    assert row.result["amount_cents"] == 0
+    assert sandbox.charges(tenant.wallet_id) == []
+    handle = await platform.handle(operation)
+    await handle.result()
+    await keep(handle, "wallet_refill.not_wanted")

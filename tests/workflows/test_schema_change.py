@@ -2,19 +2,22 @@
 
 import asyncio
 import copy
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from core.ids import Ulid, new
 from core.schema.spec import read_spec
 from db.control import schemas
 from tests.seeds import until
-from tests.workflows.conftest import Platform
+from tests.workflows.conftest import Platform, start_of
+from tests.workflows.recording import keep
 from tests.workflows.worlds import world
+from workflows.registry import KINDS, attributes_of
 
 STOCK: dict[str, Any] = {
     "tables": [
@@ -93,7 +96,8 @@ async def test_a_schema_is_applied_and_told(platform: Platform, base: tuple[Ulid
     assert told[0]["payload"]["action"] == "SCHEMA_APPLY"
     assert told[0]["payload"]["version"] == 1
     assert len(told[0]["payload"]["diff_json"]["steps"]) == 3
-    handle = await platform.handle(operation)
+    handle = await platform.closed(operation)
+    await keep(handle, "schema_change.done")
     status = await handle.query("status")
     assert [step["name"] for step in status["steps"]] == ["plan", "apply 0", "apply 1", "apply 2", "publish"]
 
@@ -105,6 +109,7 @@ async def test_the_same_schema_again_changes_nothing_and_makes_no_version(
     before = await world(platform.databases, base[0])
     row = await platform.ended(await platform.ask_schema(*base, STOCK))
     assert row.result == {"version": 1, "changed": False, "steps": 0}
+    await keep(await platform.closed(row.id), "schema_change.unchanged")
     assert await world(platform.databases, base[0]) == before
 
 
@@ -142,7 +147,7 @@ async def test_an_application_made_for_an_older_version_is_refused(
 async def test_a_step_that_breaks_is_tried_again_and_ends_applied(
     platform: Platform, base: tuple[Ulid, Ulid], step: str, place: str
 ):
-    platform.faults.at(step, place, ConnectionError("the cable"), times=2)
+    platform.faults.at(step, place, ConnectionError("the cable"))
     assert (await platform.ended(await platform.ask_schema(*base, STOCK))).state == "succeeded"
     await assert_applied(platform, base, 1, STOCK)
 
@@ -163,6 +168,7 @@ async def test_a_step_that_cannot_work_undoes_all(
     with pytest.raises(WorkflowFailureError):
         await handle.result()
     assert (await handle.describe()).status == WorkflowExecutionStatus.FAILED
+    await keep(handle, "schema_change.undone")
     # What was given up does not stand in the way of the next.
     assert (await platform.ended(await platform.ask_schema(*base, STOCK))).result == {
         "version": 2,
@@ -299,22 +305,48 @@ async def test_after_a_termination_the_next_application_takes_up_what_was_left(
 
 
 async def test_a_long_application_continues_as_new_and_still_undoes_all(
-    platform: Platform, base: tuple[Ulid, Ulid], monkeypatch: pytest.MonkeyPatch
+    platform: Platform, base: tuple[Ulid, Ulid]
 ):
-    monkeypatch.setattr("workflows.shared.LONGEST_HISTORY", 60)
     tables = {"tables": [{"name": f"T{n}", "fields": [{"name": "A", "type": "text"}]} for n in range(8)]}
     platform.faults.at("publish", "before", ConnectionError("the cable"))
-    row = await platform.ended(await platform.ask_schema(*base, tables))
+    operation, first = await _start_with_short_histories(platform, base, tables)
+    row = await platform.ended(operation)
     assert row.result == {"version": 1, "changed": True, "steps": 8}
     await assert_applied(platform, base, 1, tables)
-    history = await (await platform.handle(row.id)).fetch_history()
+    history = await first.fetch_history()
     assert history.events[-1].HasField("workflow_execution_continued_as_new_event_attributes")
+    await keep(first, "schema_change.continued")
     other = (base[0], await platform.base(base[0]))
     platform.faults.at("apply_step", "after", ApplicationError("no", type="no", non_retryable=True), after=7)
-    row = await platform.ended(await platform.ask_schema(*other, tables))
-    assert row.state == "failed"
+    operation, _ = await _start_with_short_histories(platform, other, tables)
+    assert (await platform.ended(operation)).state == "failed"
     there = await world(platform.databases, base[0])
     assert len(there["its tables"]) == 8
+
+
+async def _start_with_short_histories(
+    platform: Platform, base: tuple[Ulid, Ulid], spec: dict[str, Any]
+) -> tuple[Ulid, WorkflowHandle[Any, Any]]:
+    """Start the run as the starter would, but for how long its history may become."""
+    operation = new()
+    async with platform.databases.own("control") as conn:
+        # Not to be claimed: the run itself says that it has begun.
+        await conn.execute(
+            "insert into control.operations"
+            " (id, kind, subject_id, tenant_id, base_id, input_json, requested_by, not_before)"
+            " values ($1, 'schema_apply', $2::text, $3, $2::text, $4, 'test', now() + interval '1 day')",
+            operation, base[1], base[0], json.dumps({"spec": spec}),
+        )  # fmt: skip
+    start = start_of(await platform.operation(operation)).model_copy(update={"longest_history": 60})
+    kind = KINDS["schema_apply"]
+    handle = await platform.client.start_workflow(
+        kind.workflow,
+        start,
+        id=kind.id_of(start),
+        task_queue=kind.queue,
+        search_attributes=attributes_of(start),
+    )
+    return operation, platform.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
 
 
 async def test_a_spec_that_means_nothing_is_refused_with_pointers(

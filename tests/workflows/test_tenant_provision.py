@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 from core.ids import Ulid
 from tests.seeds import until
 from tests.workflows.conftest import Platform
+from tests.workflows.recording import keep
 from tests.workflows.worlds import HOME, world
 
 STEPS = ("place", "create_home", "open_account", "activate")
@@ -70,6 +71,7 @@ async def test_operators_can_read_the_run(platform: Platform):
     await platform.ended(operation)
     handle = await platform.handle(operation)
     await handle.result()
+    await keep(handle, "tenant_provision.done")
     found = await handle.describe()
     assert found.id == f"provision/{tenant_id}"
     assert "Nordic Goods" in (await found.static_summary() or "")
@@ -91,7 +93,7 @@ async def test_operators_can_read_the_run(platform: Platform):
 @pytest.mark.parametrize("place", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_step_that_breaks_is_tried_again_and_ends_complete(platform: Platform, step: str, place: str):
-    platform.faults.at(step, place, ConnectionError("the cable"), times=2)
+    platform.faults.at(step, place, ConnectionError("the cable"))
     tenant_id, operation = await platform.ask_tenant()
     assert (await platform.ended(operation)).state == "succeeded"
     await assert_complete(platform, tenant_id)
@@ -115,7 +117,7 @@ async def test_a_step_that_cannot_work_leaves_nothing(platform: Platform, step: 
 @pytest.mark.parametrize("undo", ["close_account", "drop_home", "give_up"])
 async def test_an_undo_that_breaks_is_tried_again(platform: Platform, undo: str):
     platform.faults.at("open_account", "after", ApplicationError("no", type="no", non_retryable=True))
-    platform.faults.at(undo, "before", ConnectionError("the cable"), times=2)
+    platform.faults.at(undo, "before", ConnectionError("the cable"))
     platform.faults.at(undo, "after", ConnectionError("the cable"))
     tenant_id, operation = await platform.ask_tenant()
     assert (await platform.ended(operation)).state == "failed"
@@ -155,6 +157,7 @@ async def test_an_unknown_plan_takes_back_the_home_that_was_made(platform: Platf
     row = await platform.ended(operation)
     assert row.error is not None
     assert row.error["code"] == "unknown_plan"
+    await keep(await platform.closed(operation), "tenant_provision.undone")
     await assert_gone(platform, tenant_id, "gold")
 
 
@@ -169,6 +172,7 @@ async def test_a_cancel_is_obeyed_between_steps_and_undone(platform: Platform, s
     row = await platform.ended(operation)
     assert row.state == "canceled"
     await assert_gone(platform, tenant_id, "canceled")
+    await keep(await platform.closed(operation), "tenant_provision.canceled")
 
 
 async def test_a_cancel_past_the_point_of_no_return_changes_nothing(platform: Platform):

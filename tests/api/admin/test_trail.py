@@ -157,13 +157,19 @@ async def test_the_audit_is_read_with_filters_and_page_by_page(
 
 
 @pytest.mark.parametrize("table", ["audit.admin_events", "audit.security_events"])
-async def test_no_secret_is_in_the_audit_or_the_outbox(
-    databases: Databases, newcomer: Operator, table: str
+async def test_no_secret_is_in_the_audit_the_outbox_or_the_log(
+    databases: Databases,
+    newcomer: Operator,
+    table: str,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    caplog.set_level("DEBUG")
     begun = await newcomer.log_in()
     await newcomer.log_in(password="hunter2hunter2")
     await newcomer.call("GET", "/me")
     kept = str(await rows(databases, "audit", f"select * from {table}"))
     kept += str(await rows(databases, "control", "select * from control.outbox"))
+    kept += caplog.text + "".join(capsys.readouterr())
     for secret in (newcomer.password, newcomer.totp_secret, begun.json()["token"], "hunter2hunter2"):
         assert secret not in kept

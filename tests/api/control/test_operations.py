@@ -75,6 +75,14 @@ async def test_some_go_through_to_their_end(databases: Databases, portal: Portal
         assert (answer.status_code, answer.json()["code"]) == (409, "not_cancelable")
 
 
+async def test_who_left_stops_nothing(databases: Databases, portal: Portal, world: World) -> None:
+    admin = world.users["admin"]
+    made = await operation(databases, world, requested_by=f"user:{admin}")
+    await portal.call("DELETE", f"/workspaces/{world.ids['workspace_id']}/members/{admin}")
+    assert (await portal.call("GET", f"/operations/{made}", user=admin)).status_code == 404
+    assert (await portal.call("POST", f"/operations/{made}/cancel", user=admin)).status_code == 404
+
+
 async def test_money_is_the_owners_to_stop(portal: Portal, world: World) -> None:
     path = f"/operations/{world.ids['operation_id']}/cancel"
     assert (await portal.call("POST", path, user=world.users["admin"])).status_code == 403

@@ -1,5 +1,8 @@
 """Who may do what, over every route of the API."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 from fastapi import FastAPI
 
@@ -136,6 +139,28 @@ async def test_a_role_counts_in_its_own_workspace_only(
     )
     assert token.status_code == 422
     assert token.json()["errors"][0]["pointer"] == "/workspace_id"
+    hidden = (await portal.call("POST", f"/workspaces/{second}/bases", json={"name": "H"})).json()["id"]
+    spec = {"spec": routes.SPEC}
+    asked = (await portal.call("PUT", f"/bases/{hidden}/schema", json=spec)).json()["id"]
+    listed = await portal.call("GET", f"/tenants/{world.ids['tenant_id']}/operations", user=admin)
+    assert [row["id"] for row in listed.json()["operations"]] == [world.ids["operation_id"]]
+    assert (await portal.call("GET", f"/operations/{asked}", user=admin)).status_code == 404
+    log = {
+        "id": new(),
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "tenant_id": world.tenant,
+        "base_id": hidden,
+        "route": "/",
+        "method": "GET",
+        "status": 200,
+        "latency_ms": 1.0,
+        "bytes": 1,
+    }
+    async with databases.connect("data_api", "activity") as conn:
+        await conn.execute("select activity.add_access_logs($1::jsonb)", json.dumps([log]))
+    logs = f"/tenants/{world.tenant}/access-logs"
+    assert (await portal.call("GET", logs, user=admin)).json()["requests"] == []
+    assert len((await portal.call("GET", logs)).json()["requests"]) == 1
     await worlds.member(databases, second, admin, "viewer")
     base = await portal.call("POST", f"/workspaces/{second}/bases", user=admin, json={"name": "B"})
     assert base.status_code == 403

@@ -108,50 +108,56 @@ select platform.ensure_partitions((now() - interval '1 month')::date, 4);
 
 -- The fence, the claims and the idempotency key. VOLATILE, so that the fence's row is read with a snapshot taken
 -- after the lock was had: a cutover that held the lock is seen. Answers the stored answer of a repeated call.
+-- Few statements, and few expressions outside of them: plpgsql sets up each one anew in every transaction.
 create function platform.enter(ctx jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
-  tenant text := ctx ->> 'tenant';
-  writes boolean := coalesce((ctx ->> 'write')::boolean, false);
-  fence platform.fences;
+  at_home boolean;
+  is_stale boolean;
+  done text;
   seen platform.idempotency;
 begin
-  if writes then
+  if ctx ? 'write' then
     if coalesce(ctx ->> 'role', '') not in ('editor', 'admin', 'owner') then
       raise exception 'this token may only read' using errcode = 'PB403';
     end if;
-    perform pg_advisory_xact_lock_shared(hashtextextended(tenant, 0));
+    perform pg_advisory_xact_lock_shared(hashtextextended(ctx ->> 'tenant', 0));
+    select f.generation = (ctx ->> 'generation')::bigint and f.state = 'open',
+           f.catalog_version <> (ctx ->> 'catalog')::bigint,
+           concat(set_config('pb.tenant', ctx ->> 'tenant', true), set_config('pb.workspace', ctx ->> 'workspace', true),
+                  set_config('pb.base', ctx ->> 'base', true), set_config('pb.role', ctx ->> 'role', true),
+                  set_config('pb.actor', coalesce(ctx ->> 'actor', ''), true),
+                  set_config('pb.token', coalesce(ctx ->> 'token', ''), true),
+                  set_config('pb.operation', ctx ->> 'operation', true),
+                  set_config('pb.schema_version', ctx ->> 'version', true),
+                  set_config('pb.generation', f.generation::text, true),
+                  set_config('pb.origin', (select i.cluster_id from platform.identity i), true))
+      into at_home, is_stale, done
+      from platform.fences f where f.tenant_id = ctx ->> 'tenant';
+  else
+    select f.generation = (ctx ->> 'generation')::bigint and f.state = 'open',
+           f.catalog_version <> (ctx ->> 'catalog')::bigint,
+           concat(set_config('pb.tenant', ctx ->> 'tenant', true), set_config('pb.workspace', ctx ->> 'workspace', true),
+                  set_config('pb.base', ctx ->> 'base', true), set_config('pb.role', ctx ->> 'role', true),
+                  set_config('pb.catalog', f.catalog_version::text, true))
+      into at_home, is_stale, done
+      from platform.fences f where f.tenant_id = ctx ->> 'tenant';
   end if;
-  select * into fence from platform.fences f where f.tenant_id = tenant;
-  if not found or fence.generation <> (ctx ->> 'generation')::bigint or fence.state <> 'open' then
+  if at_home is not true then
     raise exception 'the tenant is not at home here' using errcode = 'PB001';
   end if;
-  if fence.catalog_version <> (ctx ->> 'catalog')::bigint then
+  if is_stale then
     raise exception 'the schema has changed' using errcode = 'PB002';
   end if;
-  perform set_config('pb.tenant', tenant, true), set_config('pb.workspace', ctx ->> 'workspace', true),
-          set_config('pb.base', ctx ->> 'base', true), set_config('pb.role', ctx ->> 'role', true);
-  if not writes then
-    if ctx ->> 'catalog' is null then
-      perform set_config('pb.catalog', fence.catalog_version::text, true);
-    end if;
-    return null;
-  end if;
-  perform set_config('pb.actor', coalesce(ctx ->> 'actor', ''), true),
-          set_config('pb.token', coalesce(ctx ->> 'token', ''), true),
-          set_config('pb.operation', ctx ->> 'operation', true),
-          set_config('pb.schema_version', ctx ->> 'version', true),
-          set_config('pb.generation', fence.generation::text, true),
-          set_config('pb.origin', (select i.cluster_id from platform.identity i), true);
-  if ctx ->> 'key' is null then
+  if not ctx ? 'key' then
     return null;
   end if;
   -- An INSERT would wait for its twin; a lock that is taken answers at once.
-  if not pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', tenant, ctx ->> 'token', ctx ->> 'key'), 1)) then
+  if not pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', ctx ->> 'tenant', ctx ->> 'token', ctx ->> 'key'), 1)) then
     raise exception 'a call with this Idempotency-Key is under way' using errcode = 'PB409', detail = 'idempotency_in_flight';
   end if;
   select * into seen from platform.idempotency i
-   where i.tenant_id = tenant and i.token_id = ctx ->> 'token' and i.key = ctx ->> 'key';
+   where i.tenant_id = ctx ->> 'tenant' and i.token_id = ctx ->> 'token' and i.key = ctx ->> 'key';
   if not found then
     return null;
   end if;
@@ -170,10 +176,14 @@ language sql volatile security definer set search_path = '' as $$
 $$;
 
 -- One call per request. `sql` is compiled by db/data for one table version and answers (body json, affected int,
--- hint json); where fewer rows than `ctx.expect` were affected, `otherwise` runs with a snapshot of its own and
+-- hint json); where not `ctx.expect` rows were affected, `otherwise` runs with a snapshot of its own and
 -- answers (body json, sqlstate text, hint json): a sqlstate refuses with the hint as detail, none means that
--- nothing had to change. The hint of a write is what a repeated call is answered from.
-create function platform.run(ctx jsonb, sql text, otherwise text, params jsonb, max_affected int,
+-- nothing had to change. Without `expect` any number up to `max_affected` is right. The hint of a write is what a repeated call is answered from.
+--
+-- With `ctx.statement` the statement is prepared under that name in this session, which keeps its plan: `sql` comes
+-- with the first call only, and what was never prepared here is refused with 26000. It is prepared and executed as
+-- the tenant's role, and PostgreSQL plans it again should it ever run as another, which then has no right to it.
+create function platform.run(ctx jsonb, sql text, otherwise text, params json, max_affected int,
                              out body json, out hint json, out replayed_status int)
 language plpgsql volatile security invoker as $$
 declare
@@ -182,33 +192,60 @@ declare
   problem text;
 begin
   replay := platform.enter(ctx);
-  perform pg_catalog.set_config('role', 'tenant_' || (ctx ->> 'tenant'), true);
+  problem := pg_catalog.set_config('role', 'tenant_' || (ctx ->> 'tenant'), true);
   if replay is not null then
     execute ctx ->> 'replay' into body, affected, hint using replay -> 'answer', ctx;
     replayed_status := replay ->> 'status';
     return;
   end if;
-  execute sql into body, affected, hint using params, ctx;
-  affected := coalesce(affected, 0);
-  if affected > max_affected then
-    raise exception 'more rows would be affected than may be' using errcode = 'PB413', detail = affected;
+  if ctx ? 'statement' then
+    if sql is not null then
+      perform from pg_catalog.pg_prepared_statements p where p.name = ctx ->> 'statement';
+      if not found then
+        execute pg_catalog.format('prepare %I (jsonb, jsonb) as %s', ctx ->> 'statement', sql);
+      end if;
+    end if;
+    execute pg_catalog.format('execute %I (%L, %L)', ctx ->> 'statement', params, ctx) into body, affected, hint;
+  else
+    execute sql into body, affected, hint using params::jsonb, ctx;
   end if;
-  if affected < (ctx ->> 'expect')::int then
-    if otherwise is null then
+  if affected is distinct from (ctx ->> 'expect')::int then
+    if affected > max_affected then
+      raise exception 'more rows would be affected than may be' using errcode = 'PB413', detail = affected;
+    end if;
+    if not ctx ? 'expect' then
+      null;
+    elsif otherwise is null then
       raise exception 'there is no such record' using errcode = 'PB404', detail = coalesce(hint::text, '');
-    end if;
-    execute otherwise into body, problem, hint using params, ctx;
-    if problem is not null then
-      raise exception 'refused' using errcode = problem, detail = coalesce(hint::text, '');
+    else
+      execute otherwise into body, problem, hint using params::jsonb, ctx;
+      if problem is not null then
+        raise exception 'refused' using errcode = problem, detail = coalesce(hint::text, '');
+      end if;
     end if;
   end if;
-  if ctx ->> 'key' is not null then
-    perform pg_catalog.set_config('role', 'none', true);
+  if ctx ? 'key' then
+    problem := pg_catalog.set_config('role', 'none', true);
     perform platform.remember(ctx, hint);
   end if;
 end $$;
 
 -- The change log's only writers ---------------------------------------------------------------------------------
+
+-- Who is writing: the claims that enter set, or the fence's where a worker writes without any. Made to be inlined,
+-- with an OFFSET so that it is looked up once a statement and not once a row.
+create function platform.change_context(p_tenant text)
+returns table (generation bigint, origin text, schema_version bigint, actor_id text, token_id text, operation_id text)
+language sql stable rows 1 as $$
+  select coalesce(nullif(current_setting('pb.generation', true), '')::bigint,
+                  (select f.generation from platform.fences f where f.tenant_id = p_tenant)),
+         coalesce(nullif(current_setting('pb.origin', true), ''), (select i.cluster_id from platform.identity i)),
+         nullif(current_setting('pb.schema_version', true), '')::bigint,
+         nullif(current_setting('pb.actor', true), ''),
+         nullif(current_setting('pb.token', true), ''),
+         nullif(current_setting('pb.operation', true), '')
+  offset 0
+$$;
 
 create function platform.log_create() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -217,7 +254,7 @@ begin
                                 generation, origin, schema_version, actor_id, token_id, operation_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'create', null, to_jsonb(n),
          c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
-    from new_rows n, platform.change_context(tg_argv[0]) c;
+    from platform.change_context(tg_argv[0]) c, new_rows n;
   return null;
 end $$;
 
@@ -228,7 +265,7 @@ begin
                                 generation, origin, schema_version, actor_id, token_id, operation_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'update', to_jsonb(o), to_jsonb(n),
          c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
-    from new_rows n join old_rows o on o.id = n.id, platform.change_context(tg_argv[0]) c;
+    from platform.change_context(tg_argv[0]) c, new_rows n join old_rows o on o.id = n.id;
   return null;
 end $$;
 
@@ -239,22 +276,9 @@ begin
                                 generation, origin, schema_version, actor_id, token_id, operation_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], o.id, o.version + 1, 'delete', to_jsonb(o), null,
          c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
-    from old_rows o, platform.change_context(tg_argv[0]) c;
+    from platform.change_context(tg_argv[0]) c, old_rows o;
   return null;
 end $$;
-
--- Who is writing: the claims that enter set, or the fence's where a worker writes without any.
-create function platform.change_context(p_tenant text, out generation bigint, out origin text, out schema_version bigint,
-                                        out actor_id text, out token_id text, out operation_id text)
-language sql stable set search_path = '' as $$
-  select coalesce(nullif(current_setting('pb.generation', true), '')::bigint,
-                  (select f.generation from platform.fences f where f.tenant_id = p_tenant)),
-         coalesce(nullif(current_setting('pb.origin', true), ''), (select i.cluster_id from platform.identity i)),
-         nullif(current_setting('pb.schema_version', true), '')::bigint,
-         nullif(current_setting('pb.actor', true), ''),
-         nullif(current_setting('pb.token', true), ''),
-         nullif(current_setting('pb.operation', true), '')
-$$;
 
 -- A new owner needs CREATE on the schema while it becomes one.
 grant create on schema platform to changes_writer;
@@ -271,7 +295,7 @@ grant usage on schema platform to data_api, tenant_owner, tenant_reader, tenant_
   schema_worker, tenants_worker, metering_worker, maintenance_worker;
 
 grant execute on function platform.enter(jsonb), platform.remember(jsonb, json),
-  platform.run(jsonb, text, text, jsonb, int) to data_api;
+  platform.run(jsonb, text, text, json, int) to data_api;
 
 grant insert on platform.changes to changes_writer;
 grant usage on sequence platform.changes_seq to changes_writer;
