@@ -206,7 +206,10 @@ class Starter:
         found = await self._describe(workflow_id, row.run_id)
         if found and found.status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
             latest = await self._describe(workflow_id)
-            found = latest if latest and _is_of(latest, row.id) else found
+            if latest and _is_of(latest, row.id):
+                found = latest
+                # Whoever cancels the operation asks the run that is alive.
+                await queue.started(conn, row.id, workflow_id, latest.run_id)
         if found is None:
             end: tuple[Literal["failed", "canceled"], str, str]
             end = ("failed", "run_lost", "Temporal does not know the run any more")

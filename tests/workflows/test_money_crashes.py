@@ -101,14 +101,8 @@ async def test_a_cycle_survives_a_kill_of_each_of_its_workers(idle: Platform, mo
     handle = await idle.client.start_workflow(
         "MeteringCycle", Start(kind="metering", subject_id="metering"), id=name, task_queue="metering"
     )
-    for activity in (
-        "count_usage",
-        "measure_sizes",
-        "debit_usage",
-        "capture_snapshots",
-        "detect_alerts",
-        "request_work",
-    ):
+    # The two steps that would hurt most if their effect came twice; the others break in test_money.
+    for activity in ("debit_usage", "detect_alerts"):
         await money.die_at(f"{activity}:after")
     async with money.at_work():
         await handle.result()

@@ -1,0 +1,336 @@
+"""Lists: every order walks every record once, filters mean what they say, cursors belong to their query."""
+
+import random
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.ids import new
+from tests.api.data.conftest import Client
+from tests.api.data.world import FIELDS, Base, World
+
+ODD = FIELDS[-1]["name"]
+COMPARABLE = ("Name", "Note", "Count", "Amount", "Done", "Due", "At", "Status", "Mail", "Site", ODD)
+_TEXTS = st.text(st.sampled_from("abAB01 .,()\"\\é~'"), max_size=6)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "Name": _TEXTS,
+    "Note": _TEXTS,
+    "Count": st.integers(-5, 5) | st.sampled_from([-(2**63), 2**63 - 1]),
+    "Amount": st.decimals(-3, 3, places=1).map(str),
+    "Done": st.booleans(),
+    "Due": st.dates(min_value=date(2024, 1, 1), max_value=date(2024, 1, 4)).map(str),
+    "At": st.sampled_from(
+        ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00+01:00", "2024-01-01T00:00:00.000001Z"]
+    ),
+    "Status": st.sampled_from(["open", "todo", "doing", "done", "closed"]),
+    "Tags": st.lists(st.sampled_from("abc"), unique=True),
+    "Mail": st.sampled_from([f"{c}@b.co" for c in "abc"]),
+    "Site": st.sampled_from([f"https://{c}.com/" for c in "abc"]),
+    ODD: _TEXTS,
+}
+COUNT = 120
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def as_json(name: str, value: Any) -> Any:
+    return float(value) if name == "Amount" else value
+
+
+def comparable(name: str, value: Any) -> Any:
+    """What Python compares: the plain meaning of a value."""
+    if name == "Amount":
+        return Decimal(str(value))
+    return datetime.fromisoformat(value) if name == "At" else value
+
+
+@pytest.fixture(scope="module")
+async def people(world: World, client: Client) -> tuple[Base, httpx.AsyncClient, list[dict[str, Any]]]:
+    """A table of records with equal and empty values in every field."""
+    base = await world.tenant()
+    await base.add_table("Tasks", [field | {"required": False, "unique": False} for field in FIELDS])
+    editor = client(await base.token())
+    rng = random.Random(7)
+    drawn = [_drawn(rng) for _ in range(COUNT)]
+    made = await editor.post(base.path(), json={"records": [{"fields": fields} for fields in drawn]})
+    assert made.status_code == 201, made.text
+    return base, editor, made.json()["records"]
+
+
+def _drawn(rng: random.Random) -> dict[str, Any]:
+    texts = ["", "a", "A", "b", "é", "a.b", "a,b", '"', "\\", "(x)", "~"]
+    pools: dict[str, list[Any]] = {
+        "Name": texts,
+        "Note": texts,
+        "Count": [-(2**63), -1, 0, 1, 2, 2**63 - 1],
+        "Amount": [-1.5, 0, 0.1, 1, 2.5],
+        "Done": [True, False],
+        "Due": ["2024-01-01", "2024-01-02", "2024-01-03"],
+        "At": ["2024-01-01T00:00:00+00:00", "2024-01-01T01:00:00+01:00", "2024-01-01T00:00:00.000001+00:00"],
+        "Status": ["open", "todo", "done"],
+        "Tags": [[], ["a"], ["b", "a"]],
+        "Mail": ["a@b.co", "b@b.co"],
+        "Site": ["https://a.com/", "https://b.com/"],
+        "Data": [{"a": 1}, [], 0],
+        ODD: texts,
+    }
+    return {name: rng.choice(pool) for name, pool in pools.items() if rng.random() < 0.75}
+
+
+async def walk(editor: httpx.AsyncClient, path: str, **params: Any) -> list[dict[str, Any]]:
+    """Every record, page by page."""
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await editor.get(path, params=params | cursor)
+        assert page.status_code == 200, page.text
+        found += page.json()["records"]
+        if page.json()["next_cursor"] is None:
+            return found
+        assert len(page.json()["records"]) == params["limit"]
+        cursor = {"cursor": page.json()["next_cursor"]}
+
+
+ORDERS = [
+    ("Name",), ("-Name",), ("Count",), ("-Count", "Name"), ("Amount", "-Due"), ("-At",), ("Status", "-Done", "Mail"),
+    ("created_at",), ("-id",), ("-version", "Name"), ("Site", "Due", "Count", "Done", "Status"),
+    ("updated_at", "-Name"), (ODD,), ("-" + ODD, "Name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+async def test_pages_walk_every_record_once_in_order(people: Any, order: tuple[str, ...]) -> None:
+    base, editor, records = people
+    sort = ",".join(quoted(key) for key in order)
+    found = await walk(editor, base.path(), sort=sort, limit=7)
+    assert [r["id"] for r in found] == [r["id"] for r in _sorted(records, order)]
+    whole = await walk(editor, base.path(), sort=sort, limit=1000)
+    assert whole == found
+
+
+def _sorted(records: list[dict[str, Any]], order: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What Python makes of the order: empty values last, or first where it descends, equals by id."""
+    found = sorted(records, key=lambda r: r["id"], reverse=order[-1].startswith("-"))
+    for key in reversed(order):
+        name = key.removeprefix("-")
+        found = sorted(found, key=partial(_key, name=name), reverse=key.startswith("-"))
+    return found
+
+
+def _key(record: dict[str, Any], name: str) -> tuple[bool, Any]:
+    if name in ("id", "created_at", "updated_at", "version"):
+        return (False, record[name])
+    value = record["fields"][name]
+    return (value is None, 0 if value is None else comparable(name, value))
+
+
+def conditions() -> st.SearchStrategy[Any]:
+    def leaf(name: str) -> st.SearchStrategy[Any]:
+        value = VALUES[name]
+        operators = ["eq", "ne"]
+        if name not in ("Note", "Done"):
+            operators += ["lt", "lte", "gt", "gte"]
+        return st.one_of(
+            st.tuples(st.just(name), st.sampled_from(operators), value),
+            st.tuples(st.just(name), st.just("in"), st.lists(value, min_size=1, max_size=4)),
+            st.tuples(st.just(name), st.just("is"), st.sampled_from(["null", "not_null"])),
+        )
+
+    leaves = st.sampled_from(COMPARABLE).flatmap(leaf) | st.tuples(
+        st.sampled_from(["Tags", "Data"]), st.just("is"), st.sampled_from(["null", "not_null"])
+    )
+    return st.recursive(
+        leaves,
+        lambda parts: st.one_of(
+            st.tuples(st.sampled_from(["and", "or"]), st.lists(parts, min_size=1, max_size=4)),
+            st.tuples(st.just("not"), parts),
+        ),
+        max_leaves=8,
+    )
+
+
+def spelled(tree: Any) -> str:
+    match tree:
+        case ("and" | "or" as group, list(parts)):
+            return f"{group}({','.join(map(spelled, parts))})"
+        case ("not", part):
+            return f"not({spelled(part)})"
+        case (name, "in", list(values)):
+            return f"{quoted(name)}.in.({','.join(map(_value, values))})"
+        case (name, "is", test):
+            return f"{quoted(name)}.is.{test}"
+        case (name, operator, value):
+            return f"{quoted(name)}.{operator}.{_value(value)}"
+    raise AssertionError(tree)
+
+
+def _value(value: Any) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else quoted(str(value))
+
+
+def holds(tree: Any, fields: dict[str, Any]) -> bool:
+    """The plain meaning: a comparison with an empty field is false, `ne` true."""
+    match tree:
+        case ("and", list(parts)):
+            return all(holds(part, fields) for part in parts)
+        case ("or", list(parts)):
+            return any(holds(part, fields) for part in parts)
+        case ("not", part):
+            return not holds(part, fields)
+        case (name, "is", test):
+            return (fields[name] is None) == (test == "null")
+        case (name, operator, given):
+            value = fields[name]
+            if value is None:
+                return bool(operator == "ne")
+            mine = comparable(name, value)
+            if operator == "in":
+                return mine in [comparable(name, one) for one in given]
+            theirs = comparable(name, given)
+            return bool(
+                {
+                    "eq": mine == theirs,
+                    "ne": mine != theirs,
+                    "lt": mine < theirs,
+                    "lte": mine <= theirs,
+                    "gt": mine > theirs,
+                    "gte": mine >= theirs,
+                }[operator]
+            )
+    raise AssertionError(tree)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=conditions())
+async def test_a_filter_finds_what_its_plain_meaning_finds(people: Any, tree: Any) -> None:
+    base, editor, records = people
+    found = await editor.get(base.path(), params={"filter": spelled(tree), "limit": 1000})
+    assert found.status_code == 200, found.text
+    expected = [record["id"] for record in records if holds(tree, record["fields"])]
+    assert [record["id"] for record in found.json()["records"]] == expected
+
+
+async def test_filters_hold_from_page_to_page(people: Any) -> None:
+    base, editor, records = people
+    found = await walk(editor, base.path(), filter="or(Count.gt.0,Status.eq.open)", sort="-Count", limit=5)
+    expected = [r for r in records if (r["fields"]["Count"] or 0) > 0 or r["fields"]["Status"] == "open"]
+    assert sorted(r["id"] for r in found) == sorted(r["id"] for r in expected)
+
+
+async def test_records_that_come_and_go_move_no_other(base: Base, editor: httpx.AsyncClient) -> None:
+    rows = [{"fields": {"Name": f"{n:03d}", "Count": n // 10}} for n in range(0, 100, 2)]
+    made = (await editor.post(base.path(), json={"records": rows})).json()["records"]
+    seen, cursor = [], None
+    for turn in range(12):
+        params = {"limit": "5", "sort": "Count,-Name"} | ({"cursor": cursor} if cursor else {})
+        page = (await editor.get(base.path(), params=params)).json()
+        seen += [record["id"] for record in page["records"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+        await editor.post(base.path(), json={"fields": {"Name": f"{turn}", "Count": turn % 3}})
+        # One that was seen goes: its page must not move.
+        await editor.delete(f"{base.path()}/{seen[turn]}")
+    assert len(seen) == len(set(seen))
+    assert {record["id"] for record in made} <= set(seen)
+
+
+async def test_a_cursor_belongs_to_its_query(
+    people: Any, base: Base, editor: httpx.AsyncClient, world: World, client: Client
+) -> None:
+    other, reader, _ = people
+    path = other.path()
+    cursor = (await reader.get(path, params={"limit": 1, "sort": "Name"})).json()["next_cursor"]
+    assert (await reader.get(path, params={"sort": "Name", "cursor": cursor, "limit": 3})).status_code == 200
+    assert (
+        await reader.get(path, params={"sort": "Name", "cursor": cursor, "fields": "Count"})
+    ).status_code == 200
+    flipped = cursor[:-2] + ("A" if cursor[-2] != "A" else "B") + cursor[-1]
+    for params in (
+        {"cursor": cursor},
+        {"sort": "-Name", "cursor": cursor},
+        {"sort": "Name", "filter": "Count.gt.0", "cursor": cursor},
+        {"sort": "Name", "cursor": flipped},
+        {"sort": "Name", "cursor": ""},
+        {"sort": "Name", "cursor": "x" * 100},
+        {"sort": "Name", "cursor": "é"},
+        {"sort": "Name", "cursor": "A" * 40_000},
+    ):
+        answer = await reader.get(path, params=params)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor"), params
+    # The same question in another tenant's table.
+    assert (await editor.get(base.path(), params={"sort": "Name", "cursor": cursor})).status_code == 400
+
+
+async def test_only_the_named_fields_are_read(people: Any) -> None:
+    base, editor, records = people
+    found = await editor.get(base.path(), params={"fields": f"Count,{quoted(ODD)}", "limit": 3})
+    expected = [{"Count": r["fields"]["Count"], ODD: r["fields"][ODD]} for r in records[:3]]
+    assert [record["fields"] for record in found.json()["records"]] == expected
+    one = await editor.get(f"{base.path()}/{records[0]['id']}", params={"fields": "Name"})
+    assert one.json()["fields"] == {"Name": records[0]["fields"]["Name"]}
+
+
+@pytest.mark.parametrize(
+    ("params", "parameter", "hint"),
+    [
+        ({"limt": "3"}, "limt", "'limit'"),
+        ({"limit": "0"}, "limit", "1 to 1000"),
+        ({"limit": "1001"}, "limit", "1 to 1000"),
+        ({"limit": "x"}, "limit", "1 to 1000"),
+        ({"limit": "²"}, "limit", "1 to 1000"),
+        ({"sort": "Nmae"}, "sort", "'Name'"),
+        ({"sort": "Tags"}, "sort", "no order"),
+        ({"sort": "Name,Name"}, "sort", "twice"),
+        ({"sort": "Name,,Count"}, "sort", "empty"),
+        ({"sort": '"Name'}, "sort", "quote"),
+        ({"sort": "Name,Count,Amount,Done,Due,At"}, "sort", "at most 5"),
+        ({"fields": "Name,Cont"}, "fields", "'Count'"),
+        ({"fields": "id"}, "fields", "no field 'id'"),
+        ({"filter": ""}, "filter", "name"),
+        ({"filter": "Cuont.eq.1"}, "filter", "'Count'"),
+        ({"filter": "Count.like.1"}, "filter", "operator"),
+        ({"filter": "Tags.eq.a"}, "filter", "operator"),
+        ({"filter": "Count.eq.x"}, "filter", "cannot be compared"),
+        ({"filter": "Count.eq.9223372036854775808"}, "filter", "cannot be compared"),
+        ({"filter": "Name.eq.a\x00b"}, "filter", "cannot be compared"),
+        ({"filter": "At.gt.2024-01-01"}, "filter", "cannot be compared"),
+        ({"filter": "Due.eq.2024-02-30"}, "filter", "cannot be compared"),
+        ({"filter": "Status.eq.opne"}, "filter", "cannot be compared"),
+        ({"filter": "and(Count.eq.1"}, "filter", "')'"),
+        ({"filter": "Count.eq.1)"}, "filter", "goes on"),
+        ({"filter": "not(Count.eq.1,Count.eq.2)"}, "filter", "one condition"),
+        ({"filter": "Count.in.()"}, "filter", "cannot be compared"),
+        ({"filter": 'Name.eq."a'}, "filter", "quote"),
+        ({"filter": "not(" * 20 + "Count.eq.1" + ")" * 20}, "filter", "deep"),
+        ({"filter": "and(" + ",".join(["Count.eq.1"] * 101) + ")"}, "filter", "at most 100"),
+        ({"filter": "Count.in.(" + ",".join(["1"] * 201) + ")"}, "filter", "at most 200"),
+        ({"filter": "x" * 9000}, "filter", "at most 8000"),
+    ],
+)
+async def test_what_a_list_cannot_mean_is_refused_with_its_parameter(
+    people: Any, params: dict[str, str], parameter: str, hint: str
+) -> None:
+    base, editor, _ = people
+    answer = await editor.get(base.path(), params=params)
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["errors"][0]
+    assert error["pointer"] == parameter
+    assert hint in error["detail"]
+
+
+async def test_a_parameter_comes_once_and_percent_encoded(people: Any) -> None:
+    base, editor, _ = people
+    twice = await editor.get(base.path() + "?limit=1&limit=2")
+    assert (twice.status_code, twice.json()["errors"][0]["code"]) == (400, "repeated_parameter")
+    for query in ("filter=%ff", "filter=%ed%a0%80", "&".join(f"p{n}=1" for n in range(300))):
+        assert (await editor.get(f"{base.path()}?{query}")).status_code == 400
+    assert (await editor.get(f"{base.path()}/{new()}?fields=Name")).status_code == 404
