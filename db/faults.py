@@ -48,6 +48,17 @@ _NO_ANSWER = (
 )
 
 
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return the SQLSTATE of a database's refusal, through whichever driver it came."""
+    found = (getattr(each, "sqlstate", None) for each in _chain(error))
+    return next((state for state in found if isinstance(state, str)), None)
+
+
+def comes_back(error: BaseException) -> bool:
+    """Tell whether waiting may help: somebody is in the way, or the database is away."""
+    return fault(error) in (Fault.BUSY, Fault.AWAY)
+
+
 def fault(error: BaseException) -> Fault | None:
     """Return what a database's error means; None where it is none."""
     for each in _chain(error):

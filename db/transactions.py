@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.errors import Conflict, Forbidden, InsufficientFunds, Invalid, NotFound, PlanebaseError, Unavailable
-from db.failures import is_away, sqlstate_of
+from db.faults import comes_back, sqlstate_of
 
 _log = structlog.get_logger("db")
 S = TypeVar("S", bound=AsyncSession)
@@ -24,9 +24,9 @@ _OURS: dict[str, type[PlanebaseError]] = {
     "PB404": NotFound,
     "PB409": Conflict,
 }
-# Resources, cancels, locks, deadlocks, timeouts of a whole transaction, and a database that is being set up
-# (no such login or database yet): later it may work.
-_LATER = ("53", "57", "58", "40", "55", "25P", "28", "3D")
+# What a request may simply be sent again for, beyond what comes back by itself: cancels, locks, and a
+# transaction that took too long.
+_LATER = ("57", "40", "55", "25P")
 
 
 @contextlib.asynccontextmanager
@@ -60,7 +60,7 @@ def _named(error: DBAPIError) -> Exception:
     message = str(getattr(error.orig, "__cause__", None) or error.orig)
     if state in _OURS:
         return _OURS[state](message.splitlines()[0])
-    if is_away(error) or state.startswith(_LATER):
+    if comes_back(error) or state.startswith(_LATER):
         return _away(error.orig or error, state)
     if state == "23505":
         return Conflict("something of this name or id exists already")

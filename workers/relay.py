@@ -19,8 +19,7 @@ from db.activity import writers as activity_writers
 from db.audit import writers as audit_writers
 from db.control import clusters, deliveries, usage_events
 from db.data import changes
-from db.failures import is_away
-from db.faults import Fault, fault
+from db.faults import Fault, comes_back, fault
 from db.router import Clusters
 from db.sessions import ActivitySession, AuditSession, ControlSession, sessions
 from db.transactions import Sessions
@@ -249,7 +248,7 @@ async def _keep_at(
         except Exception as error:
             # Whatever it is: a loop that ends without a word would be found out by what is missing.
             if trouble != (trouble := type(error).__name__):
-                quiet = isinstance(error, PlanebaseError) or is_away(error)
+                quiet = isinstance(error, PlanebaseError) or comes_back(error)
                 say = log.warning if quiet else log.error
                 say(
                     "relay waits",

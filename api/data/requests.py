@@ -14,7 +14,7 @@ from starlette.responses import Response
 from api.caller import Callers, Pass, bearer, path_id
 from api.edge import Trace
 from api.paging import Cursors
-from core.errors import BadRequest, Fault, Forbidden, StaleRoute, StaleSchema, Unavailable
+from core.errors import BadRequest, Fault, Forbidden, Invalid, StaleRoute, StaleSchema, Unavailable
 from core.ids import is_ulid
 from core.schema.closed import nearest
 from db.data.catalog import Base, Catalog
@@ -175,6 +175,12 @@ class Opened:
             except StaleSchema:
                 if base is not None:
                     catalog.forget(claims, base)
+            except (BadRequest, Invalid) as refusal:
+                # Refused by what we know of the table, and not by the database: that may be old.
+                if base is None or refusal.__cause__ is not None or refusal.reason == "json_invalid":
+                    raise
+                if not await catalog.has_changed(home, claims, base):
+                    raise
             except StaleRoute:
                 await anyio.sleep(attempt * _MOVING_S)
                 self._allowed = await callers.renew(self._secret, request.base_id, self._allowed)

@@ -68,6 +68,13 @@ class Catalog:
             raise _known(error) from error
         return known
 
+    async def has_changed(self, home: Home, claims: Claims, known: Base) -> bool:
+        """Tell whether the claims' base is no longer as it was known."""
+        try:
+            return (await self.present(home, claims, known)).catalog != known.catalog
+        except (StaleRoute, StaleSchema):
+            return True
+
     def forget(self, claims: Claims, stale: Base) -> None:
         """Forget a base that proved stale, unless it was loaded again since."""
         key = (claims.tenant_id, claims.base_id)

@@ -126,10 +126,10 @@ async def _run(
     try:
         return await call.home.run(ctx, statement, params, max_affected)
     except asyncpg.PostgresError as error:
-        if error.sqlstate in MAY_BE_STALE:
-            present = await call.catalog.present(call.home, call.claims, call.base)
-            if present.catalog != call.base.catalog:
-                raise StaleSchema("the schema is changing") from error
+        if error.sqlstate in MAY_BE_STALE and await call.catalog.has_changed(
+            call.home, call.claims, call.base
+        ):
+            raise StaleSchema("the schema is changing") from error
         refusal = await _twins(call, error, body) or translated(error, call.table, body)
         if refusal is None:
             raise

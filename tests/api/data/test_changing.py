@@ -162,6 +162,24 @@ async def test_a_new_name_is_known_at_once_and_the_old_one_no_more(
     assert cursor_at.json()["next_cursor"] is None
 
 
+async def test_a_new_field_is_known_to_the_first_who_names_it(base: Base, editor: httpx.AsyncClient) -> None:
+    """Nothing has told the process that the schema is another: what it would refuse, it asks about first."""
+    table = base.tables["Tasks"]
+    where = (await editor.post(base.path(), json={"fields": {"Name": "a"}})).headers["location"]
+    calls = [
+        ("POST", base.path(), {"json": {"fields": {"Name": "b", "New 0": 1}}}),
+        ("PATCH", where, {"json": {"fields": {"New 1": 1}}}),
+        ("GET", base.path(), {"params": {"filter": '"New 2".is.null'}}),
+        ("GET", base.path(), {"params": {"sort": "New 3"}}),
+        ("GET", where, {"params": {"fields": "New 4"}}),
+    ]
+    for turn, (method, url, more) in enumerate(calls):
+        field = FieldSpec(id=ids.new(), name=f"New {turn}", type="integer")
+        await _apply(base, AddField(pointer="", table_id=str(table.id), table=table.name, field=field))
+        answer = await editor.request(method, url, **more)
+        assert answer.status_code in (200, 201), answer.text
+
+
 async def test_a_cursor_outlives_a_rename(base: Base, editor: httpx.AsyncClient) -> None:
     field = base.tables["Tasks"].fields[2]
     rows = [{"fields": {"Name": f"{n}", "Count": n}} for n in range(6)]
