@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from db.control.operations import Operation
 from db.router import Clusters
 from db.sessions import ControlSession, sessions
 from planebase.temporal import Server
-from tests.conftest import REGION, Databases
+from tests.conftest import REGION, Databases, own_databases
 from tests.seeds import rows, until
 from workers import temporal
 from workers.registry import Services, Tools, activities_of, queue_worker
@@ -28,6 +28,12 @@ from workflows.registry import KINDS
 from workflows.shared import Start
 
 ENDED = ("succeeded", "failed", "canceled")
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Databases of our own: a starter would start whatever other tests have left in the queue."""
+    yield from own_databases(tmp_path_factory)
 
 
 @dataclass
