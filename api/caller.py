@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from api.edge import Trace
 from core import ids, token
 from core.errors import Forbidden, NotFound, PlanebaseError, Unauthenticated, Unavailable
 from db.control.gateway import HEARTBEAT_S, Gateway, Grant
@@ -36,6 +37,8 @@ class Pass:
 class _Known:
     outcome: Pass | Callable[[], PlanebaseError]
     until: float
+    tenant_id: str | None
+    token_id: str | None
 
 
 class Callers:
@@ -50,9 +53,13 @@ class Callers:
         self._asking: dict[tuple[str, str], asyncio.Future[_Known]] = {}
         self._heard_at = -self._patience_s
         self._epoch = 0
+        self.first_heard = asyncio.Event()
 
-    async def authorize(self, secret: str, base_id: str) -> Pass:
-        """Return what the bearer of `secret` may at the base; raises Unauthenticated, Forbidden, NotFound."""
+    async def authorize(self, secret: str, base_id: str, trace: Trace) -> Pass:
+        """Return what the bearer of `secret` may at the base; raises Unauthenticated, Forbidden, NotFound.
+
+        The trace learns whose token it is, also where it may nothing.
+        """
         key = (token.digest(secret), base_id)
         known = self._known.get(key)
         if known is None or not self.is_fresh:
@@ -65,6 +72,7 @@ class Callers:
                     raise
         else:
             self._known.move_to_end(key)
+        trace.tenant_id, trace.token_id = known.tenant_id, known.token_id
         if not isinstance(known.outcome, Pass):
             raise known.outcome()
         if known.outcome.expires_at <= time.time():
@@ -84,14 +92,15 @@ class Callers:
     def heard(self) -> None:
         """Note that the Control DB tells us of changes."""
         self._heard_at = time.monotonic()
+        self.first_heard.set()
 
-    async def renew(self, secret: str, base_id: str, stale: Pass) -> Pass:
+    async def renew(self, secret: str, base_id: str, stale: Pass, trace: Trace) -> Pass:
         """Return a pass that was made after `stale`, whose route proved to be old."""
         key = (token.digest(secret), base_id)
         known = self._known.get(key)
         if known is not None and known.outcome is stale:
             del self._known[key]
-        return await self.authorize(secret, base_id)
+        return await self.authorize(secret, base_id, trace)
 
     async def _ask(self, key: tuple[str, str], secret: str) -> _Known:
         if not token.is_well_formed(secret):
@@ -106,8 +115,11 @@ class Callers:
 
     async def _answer(self, key: tuple[str, str]) -> _Known:
         epoch = self._epoch
-        outcome = await self._judged(key)
-        found = _Known(outcome, time.monotonic() + (_MAX_AGE_S if isinstance(outcome, Pass) else _REFUSAL_S))
+        grant = await self._gateway.authenticate(*key)
+        outcome = self._judged(grant)
+        until = time.monotonic() + (_MAX_AGE_S if isinstance(outcome, Pass) else _REFUSAL_S)
+        tenant_id, token_id = (None, None) if grant is None else (grant.tenant_id, grant.token_id)
+        found = _Known(outcome, until, tenant_id, token_id)
         # What was told while we asked may be newer than the answer.
         if epoch == self._epoch:
             self._known[key] = found
@@ -115,27 +127,27 @@ class Callers:
                 self._known.popitem(last=False)
         return found
 
-    async def _judged(self, key: tuple[str, str]) -> Pass | Callable[[], PlanebaseError]:
-        token_hash, base_id = key
-        grant = await self._gateway.authenticate(token_hash, base_id)
+    def _judged(self, grant: Grant | None) -> Pass | Callable[[], PlanebaseError]:
         if grant is None:
             return _unauthenticated
         refusal = _refusal(grant)
         if refusal is not None:
             return refusal
+        # Another's base, one that is not there, and one whose workspace the token's maker has left: all the same.
         reach = grant.reach
         if reach is None:
             return _no_base
+        claims = Claims(
+            grant.tenant_id,
+            reach.workspace_id,
+            reach.base_id,
+            reach.role,
+            reach.generation,
+            grant.token_id,
+            grant.actor_id,
+        )
         return Pass(
-            Claims(
-                grant.tenant_id,
-                reach.workspace_id,
-                reach.base_id,
-                reach.role,
-                reach.generation,
-                grant.token_id,
-                grant.actor_id,
-            ),
+            claims,
             self._homes.at(reach.address),
             READ in grant.scopes,
             WRITE in grant.scopes and reach.role != "viewer",

@@ -1,5 +1,6 @@
 """What a table is to the record path: its fields, the order of a list, and the place where a page ends."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ from core.schema.types import TYPES, FieldType, Options
 from core.schema.types.text import TextOptions
 
 MAX_SORT_KEYS = 5
+_NAME = re.compile(r'(-?)(?:"((?:[^"\\]|\\.)*)"|([^",]*))', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 SYSTEM_NAMES = ("id", "created_at", "updated_at", "version")
 
 
@@ -105,9 +108,8 @@ class SortKey:
 def parse_sort(text: str | None, table: Table) -> tuple[SortKey, ...]:
     """Return the order that `sort=a,-b` asks for, ended by the id; without any, the order of creation."""
     keys: list[SortKey] = []
-    for part in split_names(text, "sort") if text else ():
-        name = part.removeprefix("-")
-        key = SortKey(table.field(name, "sort"), part.startswith("-"))
+    for name, descending in () if text is None else split_names(text, "sort"):
+        key = SortKey(table.field(name, "sort"), descending)
         if not key.field.type.sortable:
             detail = f"{name!r} is a {key.field.type.name}, which has no order"
             raise refusal("sort", "not_sortable", detail)
@@ -130,8 +132,8 @@ def parse_projection(text: str | None, table: Table) -> tuple[Field, ...]:
     if text is None:
         return table.fields
     wanted = set()
-    for name in split_names(text, "fields"):
-        if name not in table.by_name:
+    for name, minus in split_names(text, "fields"):
+        if minus or name not in table.by_name:
             raise refusal("fields", "unknown_field", nearest("field", name, table.by_name))
         wanted.add(name)
     return tuple(f for f in table.fields if f.name in wanted)
@@ -149,37 +151,33 @@ def is_position(value: Any, order: Sequence[SortKey]) -> bool:
         isinstance(value, list)
         and len(value) == len(order)
         and all(
-            isinstance(v, str) or (v is None and not k.field.required)
+            isinstance(v, str) or (v is None and not k.field.is_system)
             for v, k in zip(value, order, strict=True)
         )
     )
 
 
-def split_names(text: str, parameter: str) -> list[str]:
-    """Return the names in a comma-separated list; in double quotes a comma is text, a backslash escapes."""
-    names: list[str] = []
-    current: list[str] = []
-    quoted = False
+def split_names(text: str, parameter: str) -> list[tuple[str, bool]]:
+    """Return the names in a comma-separated list, and whether each has a minus before it.
+
+    In double quotes a comma is text, a backslash escapes, and a minus belongs to the name.
+    """
+    found: list[tuple[str, bool]] = []
     place = 0
-    while place < len(text):
-        char = text[place]
-        if quoted and char == "\\" and place + 1 < len(text):
-            place += 1
-            current.append(text[place])
-        elif char == '"':
-            quoted = not quoted
-        elif char == "," and not quoted:
-            names.append("".join(current))
-            current = []
-        else:
-            current.append(char)
-        place += 1
-    if quoted:
-        raise refusal(parameter, "unbalanced_quote", "a double quote is not closed")
-    names.append("".join(current))
-    if not all(name.removeprefix("-") for name in names):
-        raise refusal(parameter, "empty_name", "a name is empty")
-    return names
+    while True:
+        part = _NAME.match(text, place)
+        minus, quoted, bare = part.groups() if part is not None else ("", None, "")
+        name = bare if quoted is None else _ESCAPED.sub(r"\1", quoted)
+        if part is None or not name:
+            raise refusal(
+                parameter, "syntax", f"a name is missing, or a double quote, at character {place + 1}"
+            )
+        found.append((name, minus == "-"))
+        place = part.end() + 1
+        if part.end() == len(text):
+            return found
+        if text[part.end()] != ",":
+            raise refusal(parameter, "syntax", f"a comma is missing at character {part.end() + 1}")
 
 
 def refusal(parameter: str, code: str, detail: str) -> BadRequest:

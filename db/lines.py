@@ -27,7 +27,8 @@ class Connection(asyncpg.Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.prepared: OrderedDict[str, None] = OrderedDict()
+        self.prepared: OrderedDict[str, bool] = OrderedDict()
+        """By name; False where a refusal left open whether it is there."""
         self.statement: Any = None
         self.uses = 0
         self.used_at = 0.0

@@ -14,7 +14,14 @@ from planebase.state import DataDir, Ports
 
 QUEUES = ("schema", "tenants", "metering", "billing", "notify", "maintenance")
 # What a person may set for the embedded stack as well, to use a real service or another pace.
-_PASSED_ON = ("SMTP_URL", "MAIL_FROM", "PAYMENTS_URL", "PAYMENTS_KEY", "METERING_INTERVAL_S", "NOTIFY_DELAYS_S")
+_PASSED_ON = (
+    "SMTP_URL",
+    "MAIL_FROM",
+    "PAYMENTS_URL",
+    "PAYMENTS_KEY",
+    "METERING_INTERVAL_S",
+    "NOTIFY_DELAYS_S",
+)
 _DRAIN_S = 10
 
 

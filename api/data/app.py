@@ -28,6 +28,7 @@ _DESCRIPTION = """Create, read, update and delete the records of a base's tables
 what it does not reach answers like what does not exist. Every change takes an `Idempotency-Key`."""
 
 
+_FIRST_HEARD_S = 3.0
 _GC_THRESHOLD = (50_000, 20, 20)
 
 
@@ -95,6 +96,8 @@ async def _lifespan(app: DataApi) -> AsyncIterator[None]:
     await app.access_log.open()
     listening = asyncio.create_task(app.gateway.listen(app.callers.told, app.callers.heard))
     app.background.start()
+    with contextlib.suppress(TimeoutError):  # without the Control DB we start all the same, and answer 503
+        await asyncio.wait_for(app.callers.first_heard.wait(), _FIRST_HEARD_S)
     # What is here now stays: the collector need not walk it again and again.
     gc.collect()
     gc.freeze()

@@ -79,10 +79,8 @@ class RecordRequest(Request):
         secret = bearer(self.brought.get(b"authorization"))
         # Who is nobody is told so first, whatever he asks for.
         base_id = self.base_id if is_ulid(self.base_id) else _NO_BASE
-        allowed = await self.parts.callers.authorize(secret, base_id)
-        trace, claims = self.trace, allowed.claims
-        trace.tenant_id, trace.token_id = claims.tenant_id, claims.token_id
-        trace.base_id, trace.actor_id = claims.base_id, claims.actor_id
+        allowed = await self.parts.callers.authorize(secret, base_id, self.trace)
+        self.trace.base_id, self.trace.actor_id = base_id, allowed.claims.actor_id
         if write and not allowed.may_write:
             raise Forbidden("this token may only read here", code="read_only")
         if not write and not allowed.may_read:
@@ -183,7 +181,9 @@ class Opened:
                     raise
             except StaleRoute:
                 await anyio.sleep(attempt * _MOVING_S)
-                self._allowed = await callers.renew(self._secret, request.base_id, self._allowed)
+                self._allowed = await callers.renew(
+                    self._secret, request.base_id, self._allowed, request.trace
+                )
         raise Unavailable("the tenant or its schema is just changing", code="changing", retry_after_s=1)
 
 

@@ -16,6 +16,7 @@ from core.record import Field, Table
 from core.schema.types import TYPES
 from db.data import names
 from db.data.homes import Claims, Home
+from db.data.refusals import general
 from db.data.statements import Statement
 
 MAX_BASES = 2_000
@@ -65,7 +66,7 @@ class Catalog:
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB002":
                 return await self.reload(home, claims)
-            raise _known(error) from error
+            raise general(error) or error from error
         return known
 
     async def has_changed(self, home: Home, claims: Claims, known: Base) -> bool:
@@ -110,7 +111,7 @@ async def _load(home: Home, claims: Claims) -> Base:
         # Without a catalog version in the ctx the fence tells its own, read before the metadata: never newer.
         answer = await home.run(claims.prefix + ',"expect":0}', statement, b"{}", 0)
     except asyncpg.PostgresError as error:
-        raise _known(error) from error
+        raise general(error) or error from error
     found = json.loads(answer.body)
     by_table: dict[str, list[Field]] = {}
     for row in found["fields"]:
@@ -135,13 +136,3 @@ def _field(row: dict[str, Any]) -> Field:
     kind = TYPES[row["type"]]
     options = kind.options.model_validate(row["options_json"])
     return Field(row["id"], row["name"], kind, options, row["is_required"], row["is_unique"])
-
-
-def _known(error: asyncpg.PostgresError) -> Exception:
-    match error.sqlstate:
-        case "PB001":
-            return StaleRoute("the tenant is moving")
-        case "PB002":
-            return StaleSchema("the schema is changing")
-        case _:
-            return error

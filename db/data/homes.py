@@ -1,6 +1,7 @@
 """Tenants' homes: bounded pools on the data clusters, and the one call that enters a tenant."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from json import dumps
@@ -114,16 +115,24 @@ async def _run_kept(
 ) -> Any:
     prepared, name = conn.prepared, statement.name
     named = f'{ctx[:-1]},"statement":"{name}"}}'.encode()
-    if name in prepared:
+    if prepared.get(name):
         prepared.move_to_end(name)
-        return await conn.statement.fetchrow(named, None, statement.otherwise, params, max_affected)
-    if len(prepared) >= _MAX_PREPARED:
-        oldest, _ = prepared.popitem(last=False)
-        await conn.execute(f"deallocate {oldest}")
-    # Noted only once it is done: a refusal leaves open whether it is there, and the next call asks.
+        with suppress(
+            asyncpg.InvalidSQLStatementNameError
+        ):  # whoever stands between us and the server lost it
+            return await conn.statement.fetchrow(named, None, statement.otherwise, params, max_affected)
+    if name not in prepared and len(prepared) >= _MAX_PREPARED:
+        await _forget_oldest(conn)
+    prepared[name] = False
     row = await conn.statement.fetchrow(named, statement.sql, statement.otherwise, params, max_affected)
-    prepared[name] = None
+    prepared[name] = True
     return row
+
+
+async def _forget_oldest(conn: Connection) -> None:
+    oldest, _ = conn.prepared.popitem(last=False)
+    with suppress(asyncpg.InvalidSQLStatementNameError):  # a call may be refused before it is prepared
+        await conn.execute(f"deallocate {oldest}")
 
 
 def member(name: str, value: object) -> str:

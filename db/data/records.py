@@ -114,9 +114,15 @@ async def _write(
 ) -> Answer:
     ctx = f',"write":true,"operation":"{call.operation_id}","version":{call.table.version},"expect":{expect}'
     if call.key is not None:
-        ctx += member("key", call.key.key) + member("hash", call.key.request_hash)
-        ctx += f',"status":{status}' + member("replay", statement.replay)
-    return await _run(call, statement, f"{ctx}{tail}}}", params, MAX_RECORDS, body)
+        ctx += member("key", call.key.key) + member("hash", call.key.request_hash) + f',"status":{status}'
+    try:
+        return await _run(call, statement, f"{ctx}{tail}}}", params, MAX_RECORDS, body)
+    except asyncpg.PostgresError as error:
+        if error.sqlstate != "PB308":
+            raise
+    # It was done before: only now is it worth its while to send what answers it.
+    replay = f"{ctx}{tail}{member('replay', statement.replay)}}}"
+    return await _run(call, statement, replay, params, MAX_RECORDS, body)
 
 
 async def _run(

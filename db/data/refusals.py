@@ -26,8 +26,10 @@ from core.schema.closed import pointer
 NO_RECORD = "there is no such record"
 # DDL may commit between the fence and the statement: then these mean that what was compiled is old.
 MAY_BE_STALE = frozenset({"42703", "42P01", "0A000", "23502", "23514", "42804", "42883"})
-# The server is stopping, full, or gave up on time; and what two callers did to each other.
-_LATER = ("08", "53", "57", "25P", "40", "55")
+# The connection is gone, or the server is going: whether a write was done is not known.
+_AWAY = ("08", "57P")
+# Full, given up on time, or what two callers did to each other: rolled back.
+_LATER = ("25P", "40", "53", "55", "57")
 _MAX_FAULTS = 50
 
 
@@ -42,6 +44,18 @@ def translated(error: asyncpg.PostgresError, table: Table, body: Body | None) ->
         return known(error, table, body)
     if state.startswith("22"):
         return Invalid("a value does not fit its field", (Fault("", "invalid_value", "does not fit"),))
+    return general(error)
+
+
+def general(error: asyncpg.PostgresError) -> PlanebaseError | None:
+    """Return the refusal that `error` stands for, whatever was called; None where it says more than that."""
+    state = str(error.sqlstate)
+    if state == "PB001":
+        return StaleRoute("the tenant is moving")
+    if state == "PB002":
+        return StaleSchema("the schema is changing")
+    if state.startswith(_AWAY):
+        return Unavailable("the tenant's database does not answer")
     if state.startswith(_LATER):
         return Unavailable("the database could not finish this in time; nothing was changed", code="busy")
     return None
@@ -57,14 +71,6 @@ def duplicate(field: Field, places: Iterable[str]) -> Conflict:
     detail = f"another record has this value in {field.name!r}, which is unique"
     faults = tuple(Fault(place, "duplicate_value", detail) for place in places)
     return Conflict(detail, faults[:_MAX_FAULTS], code="duplicate_value")
-
-
-def _stale_route(error: Any, table: Table, body: Body | None) -> PlanebaseError:
-    return StaleRoute("the tenant is moving")
-
-
-def _stale_schema(error: Any, table: Table, body: Body | None) -> PlanebaseError:
-    return StaleSchema("the schema is changing")
 
 
 def _forbidden(error: Any, table: Table, body: Body | None) -> PlanebaseError:
@@ -98,7 +104,11 @@ def _precondition(error: Any, table: Table, body: Body | None) -> PlanebaseError
 
 
 def _in_flight(error: Any, table: Table, body: Body | None) -> PlanebaseError:
-    return Conflict("a call with this Idempotency-Key is under way", code="idempotency_in_flight")
+    return Conflict(
+        "a call with this Idempotency-Key is under way",
+        code="idempotency_in_flight",
+        headers={"Retry-After": "1"},
+    )
 
 
 def _mismatch(error: Any, table: Table, body: Body | None) -> PlanebaseError:
@@ -138,8 +148,6 @@ def _hint(error: Any) -> Any:
 
 _Means = Callable[[Any, Table, Body | None], PlanebaseError]
 _OURS: dict[str, _Means] = {
-    "PB001": _stale_route,
-    "PB002": _stale_schema,
     "PB403": _forbidden,
     "PB404": _not_found,
     "PB409": _in_flight,

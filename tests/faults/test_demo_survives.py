@@ -72,7 +72,10 @@ def _demo(stack: DataDir) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    _until(lambda: set((stack.path / "demo").glob("*/client.jsonl")) != {p / "client.jsonl" for p in before}, demo)
+    _until(
+        lambda: set((stack.path / "demo").glob("*/client.jsonl")) != {p / "client.jsonl" for p in before},
+        demo,
+    )
     return demo
 
 

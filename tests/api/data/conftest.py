@@ -1,6 +1,7 @@
 """The Data API on the real databases, called through ASGI by clients with real tokens."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -20,15 +21,15 @@ def world(databases: Databases) -> World:
     return World(databases)
 
 
-def settings_of(databases: Databases, **more: object) -> DataApiSettings:
+def settings_of(databases: Databases, **more: Any) -> DataApiSettings:
     """The Data API's settings for the tests' databases."""
-    return DataApiSettings(
-        control_dsn=databases.secret("data_api", "control"),
-        activity_dsn=databases.secret("data_api", "activity"),
-        data_password=SecretStr(databases.passwords["data_api"]),
-        cursor_secret=SecretStr("a secret of the tests"),
-        **more,
-    )
+    usual = {
+        "control_dsn": databases.secret("data_api", "control"),
+        "activity_dsn": databases.secret("data_api", "activity"),
+        "data_password": SecretStr(databases.passwords["data_api"]),
+        "cursor_secret": SecretStr("a secret of the tests"),
+    }
+    return DataApiSettings(**(usual | more))
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +69,3 @@ async def base(world: World) -> Base:
 async def editor(base: Base, client: Client) -> httpx.AsyncClient:
     """A client that may read and write that base."""
     return client(await base.token())
-
-
-Make = Callable[..., Awaitable[Base]]

@@ -109,7 +109,7 @@ ORDERS = [
 @pytest.mark.parametrize("order", ORDERS, ids=" ".join)
 async def test_pages_walk_every_record_once_in_order(people: Any, order: tuple[str, ...]) -> None:
     base, editor, records = people
-    sort = ",".join(quoted(key) for key in order)
+    sort = ",".join("-" * key.startswith("-") + quoted(key.removeprefix("-")) for key in order)
     found = await walk(editor, base.path(), sort=sort, limit=7)
     assert [r["id"] for r in found] == [r["id"] for r in _sorted(records, order)]
     whole = await walk(editor, base.path(), sort=sort, limit=1000)
@@ -290,8 +290,13 @@ async def test_only_the_named_fields_are_read(people: Any) -> None:
         ({"sort": "Nmae"}, "sort", "'Name'"),
         ({"sort": "Tags"}, "sort", "no order"),
         ({"sort": "Name,Name"}, "sort", "twice"),
-        ({"sort": "Name,,Count"}, "sort", "empty"),
+        ({"sort": "Name,,Count"}, "sort", "missing"),
+        ({"sort": "Name,"}, "sort", "missing"),
+        ({"sort": ""}, "sort", "missing"),
         ({"sort": '"Name'}, "sort", "quote"),
+        ({"sort": '"Name"x'}, "sort", "comma"),
+        ({"sort": '"-Name"'}, "sort", "'Name'"),
+        ({"fields": "-Name"}, "fields", "field"),
         ({"sort": "Name,Count,Amount,Done,Due,At"}, "sort", "at most 5"),
         ({"fields": "Name,Cont"}, "fields", "'Count'"),
         ({"fields": "id"}, "fields", "no field 'id'"),

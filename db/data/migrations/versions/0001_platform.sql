@@ -176,9 +176,10 @@ language sql volatile security definer set search_path = '' as $$
 $$;
 
 -- One call per request. `sql` is compiled by db/data for one table version and answers (body json, affected int,
--- hint json); where not `ctx.expect` rows were affected, `otherwise` runs with a snapshot of its own and
--- answers (body json, sqlstate text, hint json): a sqlstate refuses with the hint as detail, none means that
--- nothing had to change. Without `expect` any number up to `max_affected` is right. The hint of a write is what a repeated call is answered from.
+-- hint json); where not `ctx.expect` rows were affected, `otherwise` runs with a snapshot of its own and answers
+-- (body json, sqlstate text, hint json): a sqlstate refuses with the hint as detail, none means that nothing had to
+-- change. Without `expect` any number up to `max_affected` is right. The hint of a write is what a repeated call is
+-- answered from, by the statement `ctx.replay`; where that did not come along it is asked for with PB308.
 --
 -- With `ctx.statement` the statement is prepared under that name in this session, which keeps its plan: `sql` comes
 -- with the first call only, and what was never prepared here is refused with 26000. It is prepared and executed as
@@ -194,6 +195,9 @@ begin
   replay := platform.enter(ctx);
   problem := pg_catalog.set_config('role', 'tenant_' || (ctx ->> 'tenant'), true);
   if replay is not null then
+    if not ctx ? 'replay' then
+      raise exception 'this call was done before' using errcode = 'PB308';
+    end if;
     execute ctx ->> 'replay' into body, affected, hint using replay -> 'answer', ctx;
     replayed_status := replay ->> 'status';
     return;
