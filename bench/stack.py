@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from db import migrate, roles
 from db.data import names, tenants
 from db.data.ddl import DDL
 from db.data.ddl.base import Target
+from planebase import child
 from planebase.ports import free_port
 from planebase.postgres import Cluster
 
@@ -196,23 +196,25 @@ async def _twin(conn: asyncpg.Connection, stack: Stack) -> None:
 
 @contextlib.contextmanager
 def _api(stack: Stack, log: Path) -> Iterator[None]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PLANEBASE_")} | {
-        "PLANEBASE_DATA_PORT": str(stack.port),
-        "PLANEBASE_CONTROL_DSN": stack.dsn("data_api", "control"),
-        "PLANEBASE_ACTIVITY_DSN": stack.dsn("data_api", "activity"),
-        "PLANEBASE_DATA_PASSWORD": stack.passwords["data_api"],
-        "PLANEBASE_CURSOR_SECRET": "bench",
-    }
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "api.data"], cwd=ROOT, env=env, stdout=out, stderr=out
-        )
+    spec = child.Spec(
+        name="data-api",
+        argv=(sys.executable, "-m", "api.data"),
+        log=log,
+        env={
+            "PLANEBASE_DATA_PORT": str(stack.port),
+            "PLANEBASE_CONTROL_DSN": stack.dsn("data_api", "control"),
+            "PLANEBASE_ACTIVITY_DSN": stack.dsn("data_api", "activity"),
+            "PLANEBASE_DATA_PASSWORD": stack.passwords["data_api"],
+            "PLANEBASE_CURSOR_SECRET": "bench",
+        },
+        stop_timeout_s=30,
+    )
+    process = child.popen(spec)
     try:
         _wait_for(stack.port, process, log)
         yield
     finally:
-        process.terminate()
-        process.wait(30)
+        child.stop(process, spec)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
