@@ -76,18 +76,12 @@ async def move(conn: asyncpg.Connection, to: Cursor) -> None:
     )
 
 
-# The index gives the order; only the rows that are taken are made into events. Rows that another cluster
-# wrote came with a moved tenant and were relayed at home: they move the cursor and nothing else.
+# The index gives the order, and a row is made into an event when it is fetched. Rows that another cluster wrote
+# came with a moved tenant and were relayed at home: they move the cursor and nothing else.
 _TAKE = """
-with taken as materialized (
-  select c.*, c.origin = i.cluster_id as is_ours
-    from platform.changes c, platform.identity i
-   where (c.xid, c.seq) > ($1::text::xid8, $2::bigint) and c.xid < pg_snapshot_xmin(pg_current_snapshot())
-   order by c.xid, c.seq limit $3
-)
-select c.xid::text, c.seq, c.tenant_id, c.generation, c.origin, c.changed_at, c.operation_id, c.is_ours,
-       coalesce(pg_column_size(c.before), 0) + coalesce(pg_column_size(c.after), 0) as size_bytes,
-       case when c.is_ours then jsonb_build_object(
+select c.xid::text, c.seq, c.tenant_id, c.generation, c.origin, c.changed_at, c.operation_id,
+       c.origin = i.cluster_id as is_ours,
+       case when c.origin = i.cluster_id then jsonb_build_object(
          'occurred_at', c.changed_at,
          'tenant_id', c.tenant_id, 'workspace_id', c.workspace_id, 'base_id', c.base_id,
          'actor_user_id', c.actor_id, 'actor_token_id', c.token_id, 'operation_id', c.operation_id,
@@ -102,16 +96,19 @@ select c.xid::text, c.seq, c.tenant_id, c.generation, c.origin, c.changed_at, c.
             where starts_with(key, 'f_')
               and coalesce(a.value, 'null') is distinct from coalesce(b.value, 'null'))
        )::text end as event
-  from taken c order by c.xid, c.seq
+  from platform.changes c, platform.identity i
+ where (c.xid, c.seq) > ($1::text::xid8, $2::bigint) and c.xid < pg_snapshot_xmin(pg_current_snapshot())
+ order by c.xid, c.seq limit $3
 """
+# A record may be megabytes, and small in the table only because it is compressed: what was fetched is counted.
+_FETCH_ROWS = 16
 
 
 async def take(conn: asyncpg.Connection, after: Cursor, max_rows: int, max_bytes: int) -> Batch:
     """Return the next changes: whole transactions, or pages of one that alone is over a bound."""
     # First, so that the cursor can go up to it once every row below has been read.
     watermark = int(await conn.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text"))
-    rows = await conn.fetch(_TAKE, str(after.xid), after.seq, max_rows + 1)
-    fit = _fitting(rows, max_rows, max_bytes)
+    rows, fit = await _fetch(conn, after, max_rows, max_bytes)
     kept = rows[:fit]
     if fit < len(rows):
         cut = rows[fit]["xid"]
@@ -141,13 +138,21 @@ async def held_back_s(conn: asyncpg.Connection, after: Cursor) -> float:
     return float(age or 0.0)
 
 
-def _fitting(rows: list[asyncpg.Record], max_rows: int, max_bytes: int) -> int:
+async def _fetch(
+    conn: asyncpg.Connection, after: Cursor, max_rows: int, max_bytes: int
+) -> tuple[list[asyncpg.Record], int]:
+    """Fetch until a bound is reached; returns the rows and how many of them fit, the first one always."""
+    rows: list[asyncpg.Record] = []
     size = 0
-    for count, row in enumerate(rows):
-        size += row["size_bytes"]
-        if count == max_rows or (count and size > max_bytes):
-            return count
-    return len(rows)
+    async with conn.transaction(readonly=True):
+        found = await conn.cursor(_TAKE, str(after.xid), after.seq, max_rows + 1)
+        while more := await found.fetch(_FETCH_ROWS):
+            for row in more:
+                size += len(row["event"] or "")
+                if len(rows) == max_rows or (rows and size > max_bytes):
+                    return [*rows, row], len(rows)
+                rows.append(row)
+    return rows, len(rows)
 
 
 def _tail(rows: list[asyncpg.Record], kept: list[asyncpg.Record]) -> set[str]:
