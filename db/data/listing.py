@@ -14,6 +14,8 @@ from db.data.statements import Statement, column, physical
 from db.data.statements import record as record_json
 
 _KEPT = 1_024
+MAX_PAGE_BYTES = 4_000_000
+"""A page ends here, whatever its limit; its first record is always in it."""
 _KEPT_LIMITS = (100, 1_000)
 _ALL = "true"
 _SIGNS = {
@@ -64,13 +66,19 @@ class Listing:
         if len(rows) > 1:
             rows = [f"select * from ({' union all '.join(f'({part})' for part in rows)}) r {end}"]
         place = ", ".join(f"r.{column(key.field)}::text" for key in self.order)
-        # Only where one row more was found is there a page more: after the last row of this one.
+        # A page ends before the row that is one too many, or that would make it too large; after its last row the
+        # next one begins.
+        fits = f"r.n <= {limit} and (r.n = 1 or r.bytes <= {MAX_PAGE_BYTES})"
+        is_last = f"{fits} and (r.n = {limit} or r.bytes_next > {MAX_PAGE_BYTES})"
         return f"""
-          select coalesce(json_agg({record_json(self.fields)} order by r.n) filter (where r.n <= {limit}), '[]'),
+          select coalesce(json_agg(r.j order by r.n) filter (where {fits}), '[]'),
                  0,
-                 case when count(*) > {limit}
-                      then min(case r.n when {limit} then json_build_array({place})::text end)::json end
-            from (select row_number() over () as n, r.* from ({rows[0]}) r) r"""
+                 min(case when r.bytes_next is not null and {is_last}
+                          then json_build_array({place})::text end)::json
+            from (select r.*, lead(r.bytes) over (order by r.n) as bytes_next
+                    from (select r.*, sum(octet_length(r.j::text)) over (order by r.n rows unbounded preceding) as bytes
+                            from (select row_number() over () as n, {record_json(self.fields)} as j, r.*
+                                    from ({rows[0]}) r) r) r) r"""
 
     def _compiled(self, tree: Filter) -> str:
         match tree:

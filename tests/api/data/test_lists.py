@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.ids import new
+from db.data.listing import MAX_PAGE_BYTES
 from tests.api.data.conftest import Client
 from tests.api.data.world import FIELDS, Base, World
 
@@ -268,6 +269,28 @@ async def test_a_cursor_belongs_to_its_query(
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor"), params
     # The same question in another tenant's table.
     assert (await editor.get(base.path(), params={"sort": "Name", "cursor": cursor})).status_code == 400
+
+
+async def test_a_page_ends_before_it_grows_too_large(base: Base, editor: httpx.AsyncClient) -> None:
+    made: list[str] = []
+    for _ in range(3):
+        rows = [{"fields": {"Name": "n", "Note": "x" * 90_000}} for _ in range(20)]
+        answer = await editor.post(base.path(), json={"records": rows})
+        made += [record["id"] for record in answer.json()["records"]]
+    met: list[str] = []
+    cursor: str | None = None
+    pages = 0
+    while True:
+        params = {"limit": "1000"} | ({"cursor": cursor} if cursor else {})
+        answer = await editor.get(base.path(), params=params)
+        assert len(answer.content) <= MAX_PAGE_BYTES + 10_000
+        met += [record["id"] for record in answer.json()["records"]]
+        pages += 1
+        cursor = answer.json()["next_cursor"]
+        if cursor is None:
+            break
+    assert [record_id for record_id in met if record_id in made] == made
+    assert pages == 2
 
 
 async def test_only_the_named_fields_are_read(people: Any) -> None:
