@@ -56,7 +56,13 @@ ROLES: tuple[Role, ...] = (
         ),
         settings={"search_path": SCHEMAS["data"]},
     ),
-    Role("data_api", ("control", "data", "activity"), attributes="noinherit", settings=_API),
+    # Its refusals are answers (404, 412, 422), which the API's own log counts; the server's log keeps what is fatal.
+    Role(
+        "data_api",
+        ("control", "data", "activity"),
+        attributes="noinherit",
+        settings={**_API, "log_min_messages": "fatal"},
+    ),
     Role("control_api", ("control", "activity", "alarms"), settings=_API),
     Role("admin_api", ("control", "audit"), settings=_API),
     Role("schema_worker", ("control", "data"), member_of=(("tenant_owner", _BECOME),), settings=_WORKER),
@@ -82,7 +88,15 @@ ROLES: tuple[Role, ...] = (
 )
 LOGINS: tuple[str, ...] = tuple(role.name for role in ROLES if role.login)
 
-_FIXED = {"timezone": "UTC", "search_path": ""}
+# A statement's values are tenants' data: they are in no log, whether it failed or was slow.
+_FIXED = {
+    "timezone": "UTC",
+    "search_path": "",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+}
 
 
 async def bootstrap(

@@ -243,6 +243,21 @@ async def test_a_transaction_over_the_bound_goes_in_pages_and_counts_once(
     assert await world.runs(tenant.id) == [1, 1, 40]
 
 
+async def test_a_batch_is_bounded_by_what_it_holds_not_by_what_it_takes_on_disk(world: World) -> None:
+    tenant = await seeds.tenant(world.databases, with_table=True)
+    async with world.databases.own("data") as conn:
+        for _ in range(20):
+            await write(conn, tenant, "x" * 900_000)  # a hundredth of that, compressed
+        at = await changes.cursor(conn)
+        taken = 0
+        while (batch := await changes.take(conn, at, 500, 4_000_000)).cursor != at:
+            assert sum(len(event.row) for event in batch.events) <= 4_000_000
+            taken, at = taken + len(batch.events), batch.cursor
+    assert taken == 20
+    await world.drain(world.relay())
+    assert len(await world.events(tenant.id)) == 20
+
+
 async def test_transactions_that_fit_are_never_split(world: World) -> None:
     tenant = await seeds.tenant(world.databases, with_table=True)
     async with world.databases.own("data") as conn:
