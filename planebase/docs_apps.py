@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from api.admin.app import create_app as admin_app
-from api.control.app import create_app as control_app
-from api.data.app import create_app as data_app
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
+from api.admin.app import create_app as admin_app
+from api.control.app import create_app as control_app
+from api.data.app import create_app as data_app
 from core.settings import AdminApiSettings, ControlApiSettings, DataApiSettings
 
 _NOWHERE = SecretStr("postgresql://nobody:nothing@127.0.0.1:1/none")
