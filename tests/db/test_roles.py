@@ -176,8 +176,12 @@ async def test_what_a_statement_carried_is_in_no_log(databases: Databases) -> No
     secret = "PATIENT-4711"
     async with databases.connect("data_api", "data") as conn:
         with pytest.raises(asyncpg.PostgresError):
-            await conn.fetch("select platform.run($1::jsonb, 'x', null, '{}', null)", f'{{"tenant": "{secret}"}}')
+            await conn.fetch(
+                "select platform.run($1::jsonb, 'x', null, '{}', null)", f'{{"tenant": "{secret}"}}'
+            )
     async with databases.connect("control_api", "control") as conn:
         with pytest.raises(asyncpg.PostgresError):
-            await conn.execute(f"insert into control.users (id, email, name) values ('{secret}', 'a@b.c', 'n')")
+            await conn.execute(
+                f"insert into control.users (id, email, name) values ('{secret}', 'a@b.c', 'n')"
+            )
     assert secret not in databases.cluster.log.read_text()
