@@ -1,5 +1,6 @@
 """Metering: set-based steps over all tenants, each of them safe to repeat."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -8,13 +9,14 @@ from temporalio import activity
 
 from activities.alert import Alerts
 from activities.shared import Outcome, Subject
-from core import ids, wallet
+from core import alert, ids, wallet
 from core.ids import Ulid
 from core.metering import month_of, window_of
 from db.alarms import snapshots
 from db.alarms.snapshots import Snapshot
 from db.control import metering, operations, refills
 from db.control.metering import Home, Purse, Size, Standing
+from db.control.refills import Failed
 from db.data import sizes
 from db.faults import Fault, fault
 from db.router import Clusters
@@ -155,19 +157,35 @@ class MeteringActivities:
                 break
             after = page[-1].tenant_id
             async with self._control.begin() as session:
-                begun += await self._refill(session, [home.tenant_id for home in page], cycle)
+                low = await self._low(session, [home.tenant_id for home in page])
+                never = await refills.never_asked(session, [purse.wallet_id for purse in low])
+                begun += await self._refill(session, low, never, cycle)
+            for purse in low:
+                for failed in never.get(purse.wallet_id, [])[:1]:
+                    seen = alert.refill_failed(purse.wallet_id, failed.reason, purse.refill_cents)
+                    await self._alerts.raise_(purse.tenant_id, seen, failed.operation_id, failed.at)
             activity.heartbeat(after)
         return Requested(notifications=waiting, refills=begun)
 
-    async def _refill(self, session: ControlSession, tenant_ids: list[Ulid], cycle: Cycle) -> int:
-        low = [purse for purse in await metering.purses(session, tenant_ids) if _wants_money(purse)]
+    async def _low(self, session: ControlSession, tenant_ids: list[Ulid]) -> list[Purse]:
+        return [purse for purse in await metering.purses(session, tenant_ids) if _wants_money(purse)]
+
+    async def _refill(
+        self,
+        session: ControlSession,
+        low: Sequence[Purse],
+        never: Mapping[Ulid, Sequence[Failed]],
+        cycle: Cycle,
+    ) -> int:
         if not low:
             return 0
         latest = await refills.latest(session, [purse.wallet_id for purse in low])
         busy = await refills.under_way(session, [purse.wallet_id for purse in low])
         begun = 0
         for purse in low:
-            outcomes = latest.get(purse.wallet_id, [])
+            outcomes = wallet.with_failed(
+                latest.get(purse.wallet_id, []), [each.at for each in never.get(purse.wallet_id, [])]
+            )
             if purse.wallet_id in busy or not wallet.may_auto_refill(outcomes, cycle.period):
                 continue
             await operations.enqueue(

@@ -1,8 +1,10 @@
 """Money in and out of wallets: debits of usage, and refills through the payment provider."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
+import structlog
 from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -11,20 +13,24 @@ from activities.alert import Alerts
 from activities.payments import OutcomeUnknown, PaymentProvider, PaymentRefused
 from activities.shared import Outcome, Subject
 from core import alert, wallet
-from core.errors import Fault, Invalid, NotFound
+from core.alert import Observation
+from core.errors import Fault, Invalid, NotFound, PlanebaseError, Unavailable
 from core.ids import Ulid, new
 from core.wallet import Entry
 from db.control import ledger, metering, outbox, refills, wallets
 from db.control.metering import Dirty
 from db.control.refills import Refill
+from db.faults import comes_back
 from db.sessions import AlarmsSession, ControlSession
 from db.transactions import Sessions
 
 PAGE = 200
 _PAGES_MAX = 100_000
-_AMOUNT_MAX_CENTS = 100_000_000
 # A charge on its way could still arrive; after this, what the provider never heard was never made.
 _ARRIVES_WITHIN = timedelta(minutes=15)
+_NOT_DEBITED_KEY = "INVARIANT_BROKEN/debits"
+_NAMED_MAX = 20
+_log = structlog.get_logger("wallet")
 
 
 class Retries(BaseModel):
@@ -42,10 +48,11 @@ class Bill(Subject):
 
 
 class Billed(Outcome):
-    """How many debits there were, and what they took in all."""
+    """How many debits there were, what they took in all, and how many could not be made."""
 
     debits: int = 0
     debited_cents: int = 0
+    failed: int = 0
 
 
 class Ask(Subject):
@@ -113,8 +120,12 @@ class WalletActivities:
 
     @activity.defn
     async def debit_usage(self, bill: Bill) -> Billed:
-        """Debit every open month as far as its wallet goes. Repeating it takes nothing more."""
+        """Debit every open month as far as its wallet goes. Repeating it takes nothing more.
+
+        One that is refused or breaks is said to the platform's people, and the others go on.
+        """
         total = Billed()
+        failed: list[Dirty] = []
         after: tuple[Ulid, date] | None = None
         for _ in range(_PAGES_MAX):
             async with self._control() as session:
@@ -122,8 +133,28 @@ class WalletActivities:
             if not page:
                 break
             for each in page:
-                await self._debit(each, Ulid(bill.operation_id), total)
+                try:
+                    await self._debit(each, Ulid(bill.operation_id), total)
+                except Exception as error:
+                    # What comes back is tried again as a whole; the rest is this tenant's own trouble.
+                    if isinstance(error, Unavailable) or comes_back(error):
+                        raise
+                    _log.error(
+                        "a debit failed",
+                        tenant_id=each.tenant_id,
+                        month=str(each.month),
+                        problem=repr(error)[:500],
+                        exc_info=not isinstance(error, PlanebaseError),
+                    )
+                    failed.append(each)
+                activity.heartbeat(each.tenant_id)
             after = (page[-1].tenant_id, page[-1].month)
+        total.failed = len(failed)
+        if failed:
+            seen = _not_debited(failed)
+            await self._alerts.raise_(None, seen, Ulid(bill.operation_id), bill.period)
+        else:
+            await self._alerts.end(None, _NOT_DEBITED_KEY, bill.period)
         return total
 
     async def _debit(self, each: Dirty, operation_id: Ulid, total: Billed) -> None:
@@ -131,7 +162,6 @@ class WalletActivities:
             cents = await metering.bill(session, each.tenant_id, each.month, operation_id)
         total.debits += cents > 0
         total.debited_cents += cents
-        activity.heartbeat(each.tenant_id)
 
     @activity.defn
     async def request_refill(self, ask: Ask) -> Order:
@@ -143,8 +173,8 @@ class WalletActivities:
             if ask.if_low and not await self._is_low(session, row.tenant_id):
                 return _not_wanted(ask)
             amount_cents = ask.amount_cents if ask.amount_cents is not None else row.refill_amount_cents
-            if not 0 < amount_cents <= _AMOUNT_MAX_CENTS:
-                words = f"a refill is of 1 to {_AMOUNT_MAX_CENTS} cents"
+            if not wallet.is_refill(amount_cents):
+                words = f"a refill is of 1 to {wallet.REFILL_MAX_CENTS} cents"
                 raise Invalid(words, (Fault("/amount_cents", "out_of_range", words),))
             operation_id = Ulid(ask.operation_id)
             refill = await refills.request(
@@ -254,6 +284,12 @@ class WalletActivities:
             refill = await refills.get(session, Ulid(order.refill_id))
         await self._alerts.raise_(tenant_id, seen, Ulid(order.operation_id), refill.created_at)
         return Outcome()
+
+
+def _not_debited(failed: Sequence[Dirty]) -> Observation:
+    named = [f"{each.tenant_id} {each.month:%Y-%m}" for each in failed[:_NAMED_MAX]]
+    context = {"check": "every debit is made", "failed": len(failed), "which": named}
+    return Observation("INVARIANT_BROKEN", "critical", _NOT_DEBITED_KEY, context)
 
 
 def _not_wanted(ask: Ask) -> Order:

@@ -64,11 +64,6 @@ def window_of(month: date) -> str:
     return f"{month:%Y-%m}"
 
 
-def usage_ref(month: date, billed_to: int) -> str:
-    """Return the ledger's ref of a debit: the same runs of a month can be debited only once."""
-    return f"usage/{window_of(month)}/{billed_to}"
-
-
 def counter_id(tenant_id: Ulid, month: date) -> Ulid:
     """Return the id of a tenant's counters of a month."""
     return derived(_ms(datetime(month.year, month.month, 1, tzinfo=UTC)), "usage", tenant_id)

@@ -30,6 +30,7 @@ class Metered(BaseModel):
     clusters_missed: list[str]
     debits: int
     debited_cents: int
+    debits_failed: int = 0
     unpaid_cents: int
     snapshots: int
     alerts_opened: int
@@ -86,6 +87,7 @@ class MeteringCycle(Process):
             clusters_missed=measured.clusters_missed,
             debits=billed.debits,
             debited_cents=billed.debited_cents,
+            debits_failed=billed.failed,
             unpaid_cents=detected.unpaid_cents,
             snapshots=captured.snapshots,
             alerts_opened=detected.opened,

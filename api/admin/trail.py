@@ -79,9 +79,10 @@ class Trail:
         }
         try:
             await self._append(row, begun_at(trace), {"phase": Phase.INTENT, **asked})
-        except PlanebaseError as error:
+        except Exception as error:
+            # Whatever kept the intent from being written, away or broken: no record, no act.
             refused = Unavailable("the audit is away, and nothing is done without it", retry_after_s=2)
-            _log.error("the audit is away", request_id=trace.operation_id, error=str(error))
+            _log.error("the audit is away", request_id=trace.operation_id, error=repr(error))
             await problems.answer(refused, trace.operation_id)(scope, receive, send)
             return
         recorder = _Recorder(self, row, send)
@@ -94,8 +95,8 @@ class Trail:
         """Record how a call ended that changed nothing; its intent is there in any case."""
         try:
             await self._append(row, datetime.now(UTC), {"phase": Phase.OUTCOME, **details})
-        except PlanebaseError as error:
-            _log.error("the audit went away", request_id=row["request_id"], error=str(error))
+        except Exception as error:
+            _log.error("the audit went away", request_id=row["request_id"], error=repr(error))
 
     async def _append(self, row: dict[str, Any], at: datetime, details: dict[str, Any]) -> None:
         async with transaction(self._audit) as session:

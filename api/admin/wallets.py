@@ -11,6 +11,7 @@ from api.admin.caller import Acts, missing
 from api.problems import problems
 from api.strict import MAX_CENTS, Closed, Id, Out, Prose
 from core import ids
+from core import wallet as rules
 from core.audit import AdminAction
 from core.ids import Ulid
 from core.wallet import Entry
@@ -24,7 +25,13 @@ class Adjustment(Closed):
 
     amount_cents: Annotated[StrictInt, Field(ge=-MAX_CENTS, le=MAX_CENTS)]
     reason: Prose
-    ref: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,200}$")]
+    ref: Annotated[
+        str,
+        StringConstraints(pattern=r"^[\x21-\x7e]{1,200}$"),
+        Field(
+            description=f"Not one that begins with {', '.join(rules.RESERVED_REFS)}: those are the platform's."
+        ),
+    ]
 
     @field_validator("amount_cents")
     @classmethod
@@ -32,6 +39,13 @@ class Adjustment(Closed):
         if amount_cents == 0:
             raise ValueError("an adjustment of nothing is none")
         return amount_cents
+
+    @field_validator("ref")
+    @classmethod
+    def _own_name(cls, ref: str) -> str:
+        if rules.is_reserved(ref):
+            raise ValueError(f"refs that begin with {', '.join(rules.RESERVED_REFS)} are the platform's own")
+        return ref
 
 
 class EntryOut(Out):

@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import Field, StrictBool, StringConstraints, model_validator
+from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 from starlette.responses import Response
 
 from api.control.caller import Caller, Reads, Writes, missing
 from api.control.work import Accepted, accepted, enqueue
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.problems import problems
-from api.strict import CentsOrNone, Closed, Id, Out, Page, PositiveCents, cut
+from api.strict import CentsOrNone, Closed, Id, Out, Page, cut
+from core import wallet as rules
 from core.access import Action
 from core.errors import Fault, Invalid
 from core.ids import Ulid
@@ -61,7 +62,7 @@ class LedgerPage(Page):
 class TopUp(Closed):
     """Money to be taken from the tenant's means of payment and put into the wallet."""
 
-    amount_cents: PositiveCents
+    amount_cents: Annotated[StrictInt, Field(gt=0, le=rules.REFILL_MAX_CENTS)]
     payment_ref: Annotated[
         str | None, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")
     ] = None
@@ -72,7 +73,7 @@ class RefillSettings(Closed):
 
     auto_refill_enabled: StrictBool | None = None
     refill_threshold_cents: Annotated[CentsOrNone | None, Field()] = None
-    refill_amount_cents: Annotated[CentsOrNone | None, Field()] = None
+    refill_amount_cents: Annotated[StrictInt, Field(ge=0, le=rules.REFILL_MAX_CENTS)] | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -163,8 +164,8 @@ async def change_refill(wallet_id: Id, body: RefillSettings, caller: Writes) -> 
             "refill_threshold_cents": wallet.refill_threshold_cents,
             "refill_amount_cents": wallet.refill_amount_cents,
         } | body.model_dump(exclude_none=True)
-        if settings["auto_refill_enabled"] and not settings["refill_amount_cents"]:
-            words = "an automatic refill needs an amount"
+        if settings["auto_refill_enabled"] and not rules.is_refill(settings["refill_amount_cents"]):
+            words = f"an automatic refill needs an amount of 1 to {rules.REFILL_MAX_CENTS} cents"
             raise Invalid(words, (Fault("/refill_amount_cents", "required", words),))
         changed = await wallets.configure(change.session, wallet.id, **settings)
         await caller.tell(

@@ -6,25 +6,32 @@ from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, RowMapping, Table, text
+from sqlalchemy.exc import DBAPIError
 
+from core.errors import Unavailable
 from db.audit.models import AdminEvent, SecurityEvent
 from db.logs import Mark, newest
 from db.sessions import AuditSession
+from db.transactions import RETRY_AFTER_S
 
 
 async def add_admin_event(session: AuditSession, row: Mapping[str, Any]) -> None:
-    """Append one admin event; a repeated one changes nothing."""
-    await session.execute(
-        text("select audit.add_admin_events(cast(:rows as jsonb))"), {"rows": json.dumps([row], default=str)}
-    )
+    """Append one admin event; a repeated one changes nothing. Raises Unavailable for whatever is in the way."""
+    await _append(session, "select audit.add_admin_events(cast(:rows as jsonb))", row)
 
 
 async def add_security_event(session: AuditSession, row: Mapping[str, Any]) -> None:
-    """Append one security event; a repeated one changes nothing."""
-    await session.execute(
-        text("select audit.add_security_events(cast(:rows as jsonb))"),
-        {"rows": json.dumps([row], default=str)},
-    )
+    """Append one security event; a repeated one changes nothing. Raises Unavailable for whatever is in the way."""
+    await _append(session, "select audit.add_security_events(cast(:rows as jsonb))", row)
+
+
+async def _append(session: AuditSession, call: str, row: Mapping[str, Any]) -> None:
+    try:
+        await session.execute(text(call), {"rows": json.dumps([row], default=str)})
+    except DBAPIError as error:
+        # A right that is missing or a broken schema is no fault of the caller's: without a record, no act.
+        words = "the audit takes no record, and nothing is done without it"
+        raise Unavailable(words, retry_after_s=RETRY_AFTER_S) from error
 
 
 async def admin_events(

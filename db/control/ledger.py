@@ -34,7 +34,7 @@ async def lock(session: ControlSession, wallet_id: Ulid) -> int:
 async def post(session: ControlSession, wallet_id: Ulid, entry: Entry, operation_id: Ulid | None) -> Posted:
     """Append `entry` and move the balance; repeating a ref changes nothing.
 
-    Raises NotFound, Conflict (the ref was posted with another amount) and InsufficientFunds.
+    Raises NotFound, Conflict (the ref was posted with another type or amount) and InsufficientFunds.
     """
     entry_id = new()
     with translated():

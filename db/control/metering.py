@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy import text
 
-from core import metering
+from core import metering, wallet
 from core.ids import Ulid
 from core.metering import Tariff
 from core.wallet import Entry
@@ -193,7 +193,10 @@ async def billable(session: ControlSession, after: tuple[Ulid, date] | None, lim
 
 
 async def bill(session: ControlSession, tenant_id: Ulid, month: date, operation_id: Ulid) -> int:
-    """Debit what is due of one month as far as the wallet goes; returns the cents. Repeating it takes nothing."""
+    """Debit what is due of one month as far as the wallet goes; returns the cents. Repeating it takes nothing.
+
+    Raises Conflict where the debit's ref stands for something else: those runs are not billed.
+    """
     wallet_id = await session.scalar(
         text("select id from control.wallets where tenant_id = :tenant_id"), {"tenant_id": tenant_id}
     )
@@ -218,15 +221,16 @@ async def bill(session: ControlSession, tenant_id: Ulid, month: date, operation_
     charge = metering.charge(row.runs_used, row.runs_billed, tariff, balance_cents)
     if charge is None:
         return 0
-    entry = Entry("debit", -charge.amount_cents, metering.usage_ref(month, charge.billed_to), -charge.runs)
-    await ledger.post(session, wallet_id, entry, operation_id)
+    ref = wallet.usage_ref(metering.window_of(month), charge.billed_to)
+    entry = Entry("debit", -charge.amount_cents, ref, -charge.runs)
+    posted = await ledger.post(session, wallet_id, entry, operation_id)
     await session.execute(
         text("""
             update control.usage_counters set runs_billed = :billed_to, updated_at = now()
              where tenant_id = :tenant_id and month = :month"""),
         {"billed_to": charge.billed_to, "tenant_id": tenant_id, "month": month},
     )
-    return charge.amount_cents
+    return charge.amount_cents if posted.is_new else 0
 
 
 async def standings(

@@ -13,6 +13,8 @@ from core.wallet import Outcome
 from db.sessions import ControlSession
 
 _MAX = 100
+# Ends of operations that say nothing of the wallet: somebody was away, and the next cycle may find them back.
+_FOR_NOW = ("payment_unknown", "away", "busy", "unavailable")
 _SELECT = """
     select r.id, r.wallet_id, w.tenant_id, r.amount_cents, r.state, r.provider_ref, r.reason, r.operation_id,
            r.created_at, coalesce(w.payment_customer, w.id) as customer
@@ -33,6 +35,15 @@ class Refill:
     operation_id: Ulid | None
     created_at: datetime
     customer: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An operation that was to fill a wallet, and ended before anybody was asked for money."""
+
+    operation_id: Ulid
+    reason: str
+    at: datetime
 
 
 async def request(
@@ -103,6 +114,32 @@ async def latest(
     found: dict[Ulid, list[tuple[Outcome, datetime]]] = defaultdict(list)
     for row in rows:
         found[row.wallet_id].append((row.state, row.created_at))
+    return found
+
+
+async def never_asked(
+    session: ControlSession, wallet_ids: Sequence[Ulid], count: int = 5
+) -> Mapping[Ulid, list[Failed]]:
+    """Return each wallet's automatic refills that failed for good before one was written, newest first."""
+    rows = await session.execute(
+        text("""
+            select w.id as wallet_id, o.id as operation_id, o.reason, o.created_at
+              from unnest(cast(:ids as text[])) as w (id)
+              join control.wallets p on p.id = w.id
+              cross join lateral (
+                select x.id, x.error_json ->> 'code' as reason, x.created_at from control.operations x
+                 where x.tenant_id = p.tenant_id and x.kind = 'wallet_refill' and x.subject_id = w.id
+                   and x.state = 'failed' and x.input_json ->> 'reason' = 'auto'
+                   and x.error_json ->> 'code' <> all(cast(:for_now as text[]))
+                   and not exists (select from control.refills r
+                                    where r.wallet_id = w.id and r.operation_id = x.id)
+                 order by x.id desc limit :count) o
+             order by w.id, o.created_at desc"""),
+        {"ids": list(wallet_ids), "for_now": list(_FOR_NOW), "count": count},
+    )
+    found: dict[Ulid, list[Failed]] = defaultdict(list)
+    for row in rows:
+        found[row.wallet_id].append(Failed(row.operation_id, row.reason, row.created_at))
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, insert, select, update
 
+from core.errors import Conflict
 from core.ids import Ulid
 from core.wallet import Entry
 from db.control.models import Wallet, WalletLedger
@@ -63,7 +64,7 @@ async def post(
 ) -> WalletLedger:
     """Append `entry` and move the balance. Repeating a ref changes nothing and returns what is there.
 
-    Raises NotFound, Conflict (the ref was posted with another amount) and InsufficientFunds.
+    Raises NotFound, Conflict (the ref was posted with another type or amount) and InsufficientFunds.
     """
     # The ledger's trigger decides under the wallet's lock, and fills in `seq` and the balance.
     await session.execute(
@@ -82,4 +83,7 @@ async def post(
         )
     )
     posted = select(WalletLedger).where(WalletLedger.wallet_id == wallet_id, WalletLedger.ref == entry.ref)
-    return (await session.scalars(posted)).one()
+    row = (await session.scalars(posted)).one()
+    if row.type != entry.type:
+        raise Conflict(f"ref {entry.ref} was posted as {row.type}")
+    return row

@@ -345,3 +345,59 @@ async def test_the_reader_of_sizes_may_write_nothing(databases: Databases) -> No
         for statement in (f"delete from {tenant.table}", f"insert into {tenant.table} (id) values ('x')"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await conn.execute(statement)
+
+
+async def test_a_debit_that_is_refused_stops_nobody_else_and_is_said(
+    databases: Databases, money: Money
+) -> None:
+    taken, same, fine = [await seeds.tenant(databases, balance_cents=1000) for _ in range(3)]
+    for tenant, cents in ((taken, -7), (same, -20)):
+        async with databases.own("control") as conn:
+            await conn.execute(
+                "insert into control.wallet_ledger (id, wallet_id, type, amount_cents, ref, seq, balance_after_cents)"
+                " values ($1, $2, 'adjustment', $3, $4, 0, 0)",
+                new(), tenant.wallet_id, cents, f"usage/{MONTH:%Y-%m}/1500",
+            )  # fmt: skip
+    for tenant in (taken, same, fine):
+        await seeds.use(databases, tenant.id, 1500)
+    await run(money.metering.count_usage, cycle())
+    bill = Bill(operation_id=new(), period=NOW)
+    billed = [await run(money.wallet.debit_usage, bill) for _ in range(2)]
+    assert [each.failed for each in billed] == [2, 2]
+    assert [row["amount_cents"] for row in await debits(databases, fine)] == [-20]
+    for tenant in (taken, same):
+        assert [row["runs_billed"] for row in await counters(databases, tenant)] == [0]
+    alerts = (
+        "select status, times_seen, context_json from alarms.alerts"
+        " where tenant_id is null and dedupe_key = 'INVARIANT_BROKEN/debits'"
+    )
+    (said,) = await seeds.rows(databases, "alarms", alerts)
+    assert (said["status"], said["times_seen"]) == ("open", 1)
+    for tenant in (taken, same):
+        assert tenant.id in str(said["context_json"])
+        await seeds.use(databases, tenant.id, 100)
+    await run(money.metering.count_usage, cycle())
+    later = Bill(operation_id=new(), period=NOW + timedelta(minutes=1))
+    assert (await run(money.wallet.debit_usage, later)).failed == 0
+    (said,) = await seeds.rows(databases, "alarms", alerts)
+    assert said["status"] == "resolved"
+
+
+async def test_an_automatic_refill_that_cannot_be_waits_and_is_said(
+    databases: Databases, money: Money
+) -> None:
+    tenant = await seeds.tenant(databases, threshold_cents=100, refill_cents=10**9, auto_refill=True)
+    refills = "select id from control.operations where kind = 'wallet_refill' and subject_id = $1"
+    await whole(money, NOW)
+    (operation,) = await seeds.rows(databases, "control", refills, tenant.wallet_id)
+    async with databases.own("control") as conn:
+        await conn.execute(
+            "update control.operations set state = 'failed', error_json = '{\"code\": \"invalid\"}' where id = $1",
+            operation["id"],
+        )
+    await whole(money, NOW + timedelta(minutes=1))
+    assert len(await seeds.rows(databases, "control", refills, tenant.wallet_id)) == 1
+    found = await world(databases, tenant)
+    assert ("REFILL_FAILED", "open") in {(row["kind"], row["status"]) for row in found["alerts"]}
+    await whole(money, NOW + timedelta(days=1, minutes=5))
+    assert len(await seeds.rows(databases, "control", refills, tenant.wallet_id)) == 2

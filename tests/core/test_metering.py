@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core import metering
+from core import metering, wallet
 from core.ids import Ulid
 from core.metering import Tariff
 
@@ -86,7 +86,7 @@ def test_a_month_is_utc_and_names_its_debits() -> None:
     late = datetime(2026, 11, 30, 22, 30, tzinfo=timezone(timedelta(hours=-5)))
     assert metering.month_of(late) == date(2026, 12, 1)
     assert metering.window_of(date(2026, 12, 1)) == "2026-12"
-    assert metering.usage_ref(date(2026, 12, 1), 1234) == "usage/2026-12/1234"
+    assert wallet.usage_ref(metering.window_of(date(2026, 12, 1)), 1234) == "usage/2026-12/1234"
 
 
 def test_ids_follow_from_what_they_name() -> None:

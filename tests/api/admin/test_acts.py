@@ -136,6 +136,10 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     ("/wallets/{wallet_id}/adjustments", {"amount_cents": 5, "reason": "r", "ref": "a b"}, "/ref"),
     ("/wallets/{wallet_id}/adjustments", {"amount_cents": 5, "reason": "r"}, "/ref"),
+    *(
+        ("/wallets/{wallet_id}/adjustments", {"amount_cents": 5, "reason": "r", "ref": ref}, "/ref")
+        for ref in ("usage/2026-11/1500", "refill/x", "expire/x")
+    ),
 ]
 
 

@@ -63,3 +63,18 @@ async def test_the_control_database_is_away(databases: Databases, operator: Oper
     assert [row["details_json"]["phase"] for row in kept] == ["intent", "outcome"]
     assert kept[1]["details_json"]["status"] == 503
     assert kept[0]["target_id"] == world.tenant
+
+
+async def test_the_audit_takes_no_record(databases: Databases, operator: Operator, world: World) -> None:
+    before = await state(databases, world)
+    suspend = ("POST", f"/tenants/{world.tenant}/suspend")
+    rights = "execute on all functions in schema audit"
+    async with databases.own("audit") as conn:
+        await conn.execute(f"revoke {rights} from admin_api, public")
+        try:
+            answer = await operator.call(*suspend, json={"reason": "r"})
+        finally:
+            await conn.execute("grant execute on function audit.add_admin_events(jsonb) to admin_api")
+            await conn.execute("grant execute on function audit.add_security_events(jsonb) to admin_api")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert await state(databases, world) == before

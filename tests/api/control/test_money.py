@@ -3,6 +3,7 @@
 import pytest
 
 from core.ids import new
+from core.wallet import REFILL_MAX_CENTS
 from tests.api.control.conftest import Portal
 from tests.api.worlds import World
 from tests.conftest import Databases
@@ -102,3 +103,15 @@ async def test_usage_by_month_and_now(databases: Databases, portal: Portal, worl
     assert rest["months"][-1]["storage_gb_used"] == 0.25
     limits = (await portal.call("GET", f"/tenants/{world.tenant}/rate-limits")).json()
     assert limits == {"rate_limits": [{"window": "minute", "api_limit": 9, "runs_limit": None}]}
+
+
+async def test_a_refill_is_bounded_wherever_it_is_asked_for(portal: Portal, world: World) -> None:
+    path = f"/wallets/{world.ids['wallet_id']}"
+    over = REFILL_MAX_CENTS + 1
+    for method, where, body, pointer in (
+        ("POST", f"{path}/topups", {"amount_cents": over}, "/amount_cents"),
+        ("PATCH", path, {"refill_amount_cents": over, "auto_refill_enabled": True}, "/refill_amount_cents"),
+    ):
+        answer = await portal.call(method, where, user=world.owner, json=body)
+        assert answer.status_code == 422
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
