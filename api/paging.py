@@ -12,11 +12,14 @@ from core.errors import BadRequest, Fault
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
 _MAC_BYTES = 12
-_MAX_CURSOR_CHARS = 6_000
+_MAX_CURSOR_CHARS = 50_000
+"""Room for the longest place: 6,000 characters of sort keys, of up to six bytes each in JSON."""
+_MAX_PLAIN_CURSOR_CHARS = 6_000
+"""The same for lists whose order is fixed."""
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
 Cursor = Annotated[
-    str | None, Query(max_length=_MAX_CURSOR_CHARS, description="`next_cursor` of the page before.")
+    str | None, Query(max_length=_MAX_PLAIN_CURSOR_CHARS, description="`next_cursor` of the page before.")
 ]
 
 

@@ -65,7 +65,6 @@ Email = Annotated[
     ),
 ]
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-PositiveCents = Annotated[StrictInt, Field(gt=0, le=MAX_CENTS)]
 CentsOrNone = Annotated[StrictInt, Field(ge=0, le=MAX_CENTS)]
 Id = UlidStr
 

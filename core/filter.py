@@ -136,21 +136,23 @@ class _Parser:
         self.need(".")
         word = self.matched(_WORD, "an operator")
         self.need(".")
-        if word == "is":
+        operator = self.operator(field, word)
+        if operator is Operator.IS_NULL:
             test = self.matched(_WORD, "null or not_null")
             if test not in _NULL:
                 self.fail(nearest("test", test, _NULL), "unknown_operator")
-            return Compare(field, self.operator(field, Operator.IS_NULL), (_NULL[test],))
-        operator = self.operator(field, word)
+            return Compare(field, Operator.IS_NULL, (_NULL[test],))
         if operator is Operator.IN:
             return Compare(field, operator, self.values(field))
         return Compare(field, operator, (self.value(field),))
 
     def operator(self, field: Field, word: str) -> Operator:
-        known = ["is" if o is Operator.IS_NULL else o.value for o in field.type.operators]
-        if word != Operator.IS_NULL and word not in known:
+        known = {"is" if o is Operator.IS_NULL else o.value: o for o in field.type.operators}
+        if word == Operator.IS_NULL:
+            self.fail("an operator 'is_null' is written is.null or is.not_null", "unknown_operator")
+        if word not in known:
             self.fail(f"{field.type.name}: {nearest('operator', word, known)}", "unknown_operator")
-        return Operator(word)
+        return known[word]
 
     def values(self, field: Field) -> tuple[str, ...]:
         self.need("(")

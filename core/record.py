@@ -13,6 +13,8 @@ from core.schema.types import TYPES, FieldType, Options
 from core.schema.types.text import TextOptions
 
 MAX_SORT_KEYS = 5
+MAX_SORT_CHARS = 6_000
+"""How much text the keys may hold together: a cursor, which carries them, must fit into an address."""
 _NAME = re.compile(r'(-?)(?:"((?:[^"\\]|\\.)*)"|([^",]*))', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 SYSTEM_NAMES = ("id", "created_at", "updated_at", "version")
@@ -118,6 +120,10 @@ def parse_sort(text: str | None, table: Table) -> tuple[SortKey, ...]:
         keys.append(key)
     if len(keys) > MAX_SORT_KEYS:
         raise refusal("sort", "too_many", f"at most {MAX_SORT_KEYS} sort keys")
+    longest = sum(key.field.type.longest(key.field.options) or 0 for key in keys if not key.field.is_system)
+    if longest > MAX_SORT_CHARS:
+        detail = f"these fields may hold {longest} characters; a page's place has room for {MAX_SORT_CHARS}"
+        raise refusal("sort", "too_long", detail)
     if not keys:
         return (SortKey(ID),)
     for place, key in enumerate(keys):

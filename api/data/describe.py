@@ -124,8 +124,10 @@ def _ref(name: str) -> dict[str, Any]:
 
 _WRITTEN = (409, 413, 422)
 _CHANGED = (*_WRITTEN, 412)
-LIST = _route("List records", [*_TABLE, *_LISTED], 200, _ref("RecordPage"))
-GET = _route("Read a record", [*_RECORD, _FIELDS, _IF_NONE_MATCH], 200, _ref("Record"), headers=_ETAG)
+LIST = _route("List records", [*_TABLE, *_LISTED], 200, _ref("RecordPage"), statuses=(413,))
+GET = _route(
+    "Read a record", [*_RECORD, _FIELDS, _IF_NONE_MATCH], 200, _ref("Record"), statuses=(413,), headers=_ETAG
+)
 GET["responses"][304] = {"description": "The caller has this version.", "headers": _ETAG}
 CREATE = _route(
     "Create records",

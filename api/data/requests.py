@@ -1,6 +1,7 @@
 """One request to the record routes: what it brings, checked, and the call that it becomes."""
 
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -157,6 +158,16 @@ class Opened:
         self._allowed = allowed
         self.key: Key | None = None
 
+    def shown(self, body: bytes) -> bytes:
+        """Return what a write answers: without the values where the caller may not read them."""
+        if self._allowed.may_read or body == b"null":
+            return body
+        answer = json.loads(body)
+        for record in answer if isinstance(answer, list) else [answer]:
+            if "fields" in record:
+                record["fields"] = {}
+        return json.dumps(answer).encode()
+
     async def done(self, act: Callable[[Call], Awaitable[T]]) -> T:
         """Return what `act` returns; where route or schema were stale, read them again and repeat, a few times."""
         request, callers, catalog = self._request, self._request.parts.callers, self._request.parts.catalog
@@ -177,7 +188,7 @@ class Opened:
                 # Refused by what we know of the table, and not by the database: that may be old.
                 if base is None or refusal.__cause__ is not None or refusal.reason == "json_invalid":
                     raise
-                if not await catalog.has_changed(home, claims, base):
+                if not await catalog.is_old(home, claims, base):
                     raise
             except StaleRoute:
                 await anyio.sleep(attempt * _MOVING_S)

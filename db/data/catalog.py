@@ -4,8 +4,9 @@
 
 import asyncio
 import json
+import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -20,16 +21,20 @@ from db.data.refusals import general
 from db.data.statements import Statement
 
 MAX_BASES = 2_000
+TRUSTED_S = 0.2
+"""How long a base that was compared with the database is believed to be as it was."""
 _NO_TABLE = "there is no such table"
 _CHECK = Statement("select null::json, 0, null::json")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Base:
     """A base's tables at one version of its tenant's catalog."""
 
     catalog: int
     tables: dict[str, Table]
+    compared_at: float = field(default=-TRUSTED_S, compare=False)
+    """When a refusal last made us look whether it is still like this, by the monotonic clock."""
 
 
 class Catalog:
@@ -38,6 +43,7 @@ class Catalog:
     def __init__(self, max_bases: int = MAX_BASES) -> None:
         self._bases: OrderedDict[tuple[str, str], Base] = OrderedDict()
         self._loading: dict[tuple[str, str], asyncio.Future[Base]] = {}
+        self._comparing: dict[tuple[str, str], asyncio.Future[bool]] = {}
         self._max_bases = max_bases
 
     async def with_table(self, home: Home, claims: Claims, table_id: str) -> Base:
@@ -75,6 +81,22 @@ class Catalog:
             return (await self.present(home, claims, known)).catalog != known.catalog
         except (StaleRoute, StaleSchema):
             return True
+
+    async def is_old(self, home: Home, claims: Claims, known: Base) -> bool:
+        """Tell the same to whoever is about to refuse by `known`; asks at most once per base and TRUSTED_S."""
+        key = (claims.tenant_id, claims.base_id)
+        current = self._bases.get(key)
+        if current is not None and current.catalog != known.catalog:
+            return True
+        comparing = self._comparing.get(key)
+        if comparing is None:
+            now = time.monotonic()
+            if now - known.compared_at < TRUSTED_S:
+                return False
+            known.compared_at = now
+            comparing = self._comparing[key] = asyncio.ensure_future(self.has_changed(home, claims, known))
+            comparing.add_done_callback(lambda _: self._comparing.pop(key, None))
+        return await asyncio.shield(comparing)
 
     def forget(self, claims: Claims, stale: Base) -> None:
         """Forget a base that proved stale, unless it was loaded again since."""

@@ -117,15 +117,19 @@ async def _run_kept(
     named = f'{ctx[:-1]},"statement":"{name}"}}'.encode()
     if prepared.get(name):
         prepared.move_to_end(name)
-        with suppress(
-            asyncpg.InvalidSQLStatementNameError
-        ):  # whoever stands between us and the server lost it
+        # Whoever stands between us and the server lost it.
+        with suppress(asyncpg.InvalidSQLStatementNameError):
             return await conn.statement.fetchrow(named, None, statement.otherwise, params, max_affected)
     if name not in prepared and len(prepared) >= _MAX_PREPARED:
         await _forget_oldest(conn)
     prepared[name] = False
-    row = await conn.statement.fetchrow(named, statement.sql, statement.otherwise, params, max_affected)
-    prepared[name] = True
+    call = (named, statement.sql, statement.otherwise, params, max_affected)
+    try:
+        row = await conn.statement.fetchrow(*call)
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
+        row = await conn.statement.fetchrow(*call)
+    # A repeated call is answered before anything is prepared.
+    prepared[name] = row[2] is None
     return row
 
 

@@ -130,8 +130,8 @@ def after(order: Sequence[SortKey], empty: Sequence[bool]) -> list[str]:
 
 
 def _merged(order: Sequence[SortKey], empty: Sequence[bool], branches: list[str]) -> list[str]:
-    """Make one range of the last two, by comparing rows: the id goes the way of the key before it."""
-    if len(order) < 2 or empty[-2]:
+    """Make one range of the last two, by comparing rows, where the id goes the way of the key before it."""
+    if len(order) < 2 or empty[-2] or order[-2].descending != order[-1].descending:
         return branches
     key, last = order[-2], len(order) - 1
     row = f"(r.{column(key.field)}, r.id) {'<' if key.descending else '>'}"

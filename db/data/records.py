@@ -8,7 +8,7 @@ import asyncpg
 
 from core import ids
 from core.body import MAX_RECORDS, Body
-from core.errors import Conflict, StaleSchema
+from core.errors import Conflict, NotFound, StaleSchema
 from core.ids import Ulid
 from core.record import Table
 from core.schema.closed import pointer
@@ -91,6 +91,14 @@ async def delete_many(call: Call, record_ids: list[str]) -> Answer:
     """Delete records, all or none."""
     params = json.dumps({"ids": record_ids}).encode()
     return await _write(call, statements.delete_many(call.table), "", params, len(record_ids), None, 200)
+
+
+async def repeated(call: Call, *, one: bool) -> Answer | None:
+    """Return what a call with this key was answered when it was done; None where it never was."""
+    try:
+        return await _write(call, statements.nothing(call.table, one=one), "", _NO_PARAMS, 1, None, 200)
+    except NotFound:
+        return None
 
 
 async def _update(

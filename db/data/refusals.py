@@ -30,6 +30,8 @@ MAY_BE_STALE = frozenset({"42703", "42P01", "0A000", "23502", "23514", "42804", 
 _AWAY = ("08", "57P")
 # Full, given up on time, or what two callers did to each other: rolled back.
 _LATER = ("25P", "40", "53", "55", "57")
+# What PostgreSQL has no room for: of a write, in an index.
+_LIMITS = frozenset({"54000", "54023"})
 _MAX_FAULTS = 50
 
 
@@ -39,6 +41,8 @@ def translated(error: asyncpg.PostgresError, table: Table, body: Body | None) ->
     Nothing of the driver's text or of the SQL goes into it.
     """
     state = str(error.sqlstate)
+    if state in _LIMITS and body is None:
+        return TooLarge("this is more than the database can answer at once: name fewer fields or records")
     known = _OURS.get(state) or _THEIRS.get(state)
     if known is not None:
         return known(error, table, body)
@@ -159,6 +163,5 @@ _THEIRS: dict[str, _Means] = {
     "23505": _duplicate,
     "23502": _required,
     "23514": _check,
-    "54000": _too_long,
-    "54023": _too_long,
 }
+_THEIRS |= dict.fromkeys(_LIMITS, _too_long)

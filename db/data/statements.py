@@ -175,6 +175,12 @@ def delete_many(table: Table) -> Statement:
 
 
 @lru_cache(_KEPT)
+def nothing(table: Table, *, one: bool) -> Statement:
+    """Affect nothing, so that only a call that was done before has an answer."""
+    return Statement(_NOTHING, replay=_replay(table, one=one))
+
+
+@lru_cache(_KEPT)
 def twins(table: Table, field: Field) -> Statement:
     """Tell which of the body's records have a value in `field` that another record, here or there, has."""
     values = f"""select e.n, e.rec ->> 'id' as id, {extract(field, "(e.rec -> 'fields')")} as value

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from core import body, record
 from core import filter as filters
 from core.body import Write
-from core.errors import BadRequest, Invalid
+from core.errors import BadRequest, Invalid, TooLarge
 from core.ids import Ulid, new
 from core.record import Field, Table
 from core.schema.types import TYPES
+from db.data.refusals import translated
 
 KINDS: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("Name", "text", {}, True),
@@ -169,3 +171,23 @@ def test_a_body_knows_what_its_records_have() -> None:
     assert (found.one, found.present, found.is_uniform) == (False, {"Name", "Count"}, False)
     same = body.read(TABLE, Write.MERGE, json.dumps({"records": items[:1]}).encode())
     assert same.is_uniform
+
+
+@pytest.mark.parametrize("state", ["54000", "54023"])
+def test_a_limit_of_postgresql_is_the_indexes_for_a_write_only(state: str) -> None:
+    error = asyncpg.PostgresError.new({"C": state, "M": "too much"})
+    written = translated(error, table(), body.read(table(), Write.CREATE, b'{"fields":{"Name":"a"}}'))
+    assert isinstance(written, Invalid)
+    assert isinstance(translated(error, table(), None), TooLarge)
+
+
+def test_a_minus_inside_of_quotes_is_the_names_own() -> None:
+    both = table(names={"Name": "-minus", "Count": "minus"})
+    for text, name, descending in (
+        ('"-minus"', "-minus", False),
+        ('-"-minus"', "-minus", True),
+        ("-minus", "minus", True),
+        ("minus", "minus", False),
+    ):
+        first, _ = record.parse_sort(text, both)
+        assert (first.field.name, first.descending) == (name, descending)

@@ -43,3 +43,16 @@ def test_low_means_below_the_threshold() -> None:
     assert wallet.is_low(99, 100)
     assert not wallet.is_low(100, 100)
     assert not wallet.is_low(0, 0)
+
+
+def test_the_platforms_own_refs_are_reserved_and_a_ticket_is_not() -> None:
+    assert wallet.is_reserved(wallet.usage_ref("2026-11", 1500))
+    assert wallet.is_reserved(wallet.refill_ref(new()))
+    assert not wallet.is_reserved("ticket/7")
+    assert not wallet.is_reserved("usage-2026")
+
+
+def test_a_refill_that_failed_for_good_waits_like_a_declined_one() -> None:
+    paid: list[tuple[wallet.Outcome, datetime]] = [("paid", NOW - timedelta(hours=2))]
+    assert not wallet.may_auto_refill(wallet.with_failed(paid, [NOW - timedelta(hours=1)]), NOW)
+    assert wallet.may_auto_refill(wallet.with_failed(paid, [NOW - timedelta(hours=3)]), NOW)

@@ -127,13 +127,13 @@ async def test_the_ledger_is_what_a_plain_model_says(
     databases: Databases, control: Control, entries: list[tuple[str, int, int]]
 ) -> None:
     tenant = await seeds.tenant(databases)
-    held, posted = 0, dict[str, int]()
+    held, posted = 0, dict[str, tuple[str, int]]()
     for kind, size, number in entries:
         amount = {"topup": size + 1, "debit": -size, "adjustment": size - 200, "expire": -size}[kind]
         ref = f"ref/{number}"
         expected: type[Exception] | None = None
         if ref in posted:
-            expected = Conflict if posted[ref] != amount else None
+            expected = Conflict if posted[ref] != (kind, amount) else None
         elif held + amount < 0:
             expected = InsufficientFunds
         refused: type[Exception] | None = None
@@ -143,7 +143,7 @@ async def test_the_ledger_is_what_a_plain_model_says(
             refused = type(error)
         assert refused is expected
         if refused is None and ref not in posted:
-            held, posted[ref] = held + amount, amount
+            held, posted[ref] = held + amount, (kind, amount)
     assert await balance(databases, tenant.wallet_id) == held
 
 

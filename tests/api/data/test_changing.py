@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.data.app import DataApi
 from core import ids
 from core.schema.ops.add_field import AddField
 from core.schema.ops.drop_field import DropField
@@ -15,6 +16,7 @@ from core.schema.spec import FieldSpec
 from db.data import names
 from db.data.ddl import DDL
 from db.data.ddl.base import Target
+from db.data.homes import Home
 from tests.api.data.conftest import Client
 from tests.api.data.world import Base, World
 
@@ -178,6 +180,34 @@ async def test_a_new_field_is_known_to_the_first_who_names_it(base: Base, editor
         await _apply(base, AddField(pointer="", table_id=str(table.id), table=table.name, field=field))
         answer = await editor.request(method, url, **more)
         assert answer.status_code in (200, 201), answer.text
+
+
+async def test_a_flood_of_bad_requests_asks_little_of_the_database(
+    base: Base, editor: httpx.AsyncClient, app: DataApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refusals at the same time share one look, and those shortly after need none; what is new is met all the same."""
+    monkeypatch.setattr("db.data.catalog.TRUSTED_S", 3_600.0)
+    asked: list[str] = []
+    run = Home.run
+
+    async def counted(self: Home, ctx: str, *rest: Any) -> Any:
+        asked.append(ctx)
+        return await run(self, ctx, *rest)
+
+    assert (await editor.post(base.path(), json={"fields": {"Name": "a"}})).status_code == 201
+    monkeypatch.setattr(Home, "run", counted)
+    bad = {"fields": {"Name": "a", "New": 1}}
+    for _ in range(2):
+        answers = await asyncio.gather(*(editor.post(base.path(), json=bad) for _ in range(50)))
+        assert {a.status_code for a in answers} == {422}
+    assert (await editor.get(base.path(), params={"sort": "New"})).status_code == 400
+    assert len([ctx for ctx in asked if base.tenant_id in ctx]) == 1
+    table = base.tables["Tasks"]
+    field = FieldSpec(id=ids.new(), name="New", type="integer")
+    await _apply(base, AddField(pointer="", table_id=str(table.id), table=table.name, field=field))
+    monkeypatch.setattr("db.data.catalog.TRUSTED_S", 0.0)
+    answers = await asyncio.gather(*(editor.post(base.path(), json=bad) for _ in range(20)))
+    assert {a.status_code for a in answers} == {201}
 
 
 async def test_a_cursor_outlives_a_rename(base: Base, editor: httpx.AsyncClient) -> None:

@@ -6,9 +6,14 @@ from typing import Any
 import httpx
 import pytest
 
+from api.data.app import DataApi
 from core import ids
-from tests.api.data.conftest import Client
+from core.schema.ops.rename_field import RenameField
+from db.data.ddl import DDL
+from db.data.ddl.base import Target
+from tests.api.data.conftest import Client, settings_of
 from tests.api.data.world import Base, World
+from tests.conftest import Databases
 
 
 def key(name: str | None = None) -> dict[str, str]:
@@ -126,3 +131,84 @@ async def test_any_printable_key_is_taken(base: Base, editor: httpx.AsyncClient)
             first.json(),
             "true",
         )
+
+
+async def test_a_repeated_call_leaves_its_connection_as_it_was(base: Base, databases: Databases) -> None:
+    """One connection serves all: a repeat is answered before its statement is prepared, a refusal before or after."""
+    app = DataApi(settings_of(databases, pool_max_size=1))
+    path, token = base.path(), await base.token()
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://data", headers=token.headers
+        ) as http,
+    ):
+        sent, body = key(), {"fields": {"Name": "a", "Mail": "a@b.co"}}
+        made = await http.post(path, json=body, headers=sent)
+        where = made.headers["location"]
+        (home,) = app.homes._homes.values()
+        conn = await home._lines.take()
+        home._lines.give(conn)
+
+        async def forget() -> None:
+            for name in list(conn.prepared):
+                await conn.execute(f"deallocate {name}")
+            conn.prepared.clear()
+
+        await forget()
+        assert (await http.post(path, json=body, headers=sent)).headers["idempotency-hit"] == "true"
+        assert [*conn.prepared.values()] == [False]
+        for n in range(5):
+            assert (await http.post(path, json={"fields": {"Name": f"{n}"}})).status_code == 201
+        assert [*conn.prepared.values()] == [True]
+        await forget()
+        other = await http.post(path, json={"fields": {"Name": "b"}}, headers=sent)
+        assert other.json()["code"] == "idempotency_mismatch"  # before it is prepared
+        assert (await http.post(path, json=body)).json()["code"] == "duplicate_value"  # after
+        assert (await http.post(path, json={"fields": {"Name": "c"}})).status_code == 201
+        for name in conn.prepared:  # what we believe is there is not
+            conn.prepared[name] = True
+        await conn.execute(f"deallocate {next(reversed(conn.prepared))}")
+        assert (await http.post(path, json={"fields": {"Name": "d"}})).status_code == 201
+        assert (await http.get(where)).status_code == 200
+
+
+async def test_a_repeat_outlives_the_schema(base: Base, editor: httpx.AsyncClient, world: World) -> None:
+    """What was done is answered, though its body would be refused by now; another body is refused as ever."""
+    path, field = base.path(), base.tables["Tasks"].fields[2]
+    one = {"fields": {"Name": "a", "Count": 1}}
+    made = await editor.post(path, json=one, headers=key("first"))
+    where, record_id = made.headers["location"], made.json()["id"]
+    calls: list[tuple[str, str, Any]] = [
+        ("POST", path, one),
+        ("POST", path, {"records": [one, one]}),
+        ("PATCH", where, {"fields": {"Count": 2}}),
+        ("PUT", path, {"records": [{"id": record_id, "fields": {"Name": "b", "Count": 3}}]}),
+    ]
+    firsts = []
+    for n, (method, url, body) in enumerate(calls):
+        firsts.append(await editor.request(method, url, json=body, headers=key(f"outlives {n}")))
+        assert firsts[-1].status_code in (200, 201)
+    op = RenameField(
+        pointer="",
+        table_id=str(base.tables["Tasks"].id),
+        field_id=str(field.id),
+        table="Tasks",
+        field="Count",
+        new_name="Number",
+    )
+    target = Target(base.tenant_id, base.workspace_id, base.id, 1, 1)
+    await base.apply(DDL[op.kind].up(op, target))
+    before = len(await world.changes(base))
+    for n, ((method, url, body), first) in enumerate(zip(calls, firsts, strict=True)):
+        again = await editor.request(method, url, json=body, headers=key(f"outlives {n}"))
+        assert again.headers.get("idempotency-hit") == "true", again.text
+        assert again.status_code == first.status_code
+        assert again.text == first.text.replace('"Count"', '"Number"')
+        for header in ("etag", "location"):
+            assert again.headers.get(header) == first.headers.get(header)
+        assert (await editor.request(method, url, json=body, headers=key())).json()["code"] == "invalid"
+        other = await editor.request(method, url, json={"fields": {"Count": 9}}, headers=key(f"outlives {n}"))
+        assert other.json()["code"] == "idempotency_mismatch"
+    assert (await editor.post(path, json=one)).status_code == 422
+    assert len(await world.changes(base)) == before

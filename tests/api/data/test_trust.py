@@ -149,6 +149,35 @@ async def test_a_writer_without_the_scope_never_reads(base: Base, client: Client
         assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
 
 
+async def test_a_writer_without_the_scope_is_answered_without_values(
+    base: Base, editor: httpx.AsyncClient, client: Client
+) -> None:
+    writer = client(await base.token("records:write"))
+    made = await editor.post(base.path(), json={"fields": {"Name": "secret", "Note": "secret"}})
+    where, record_id = made.headers["location"], made.json()["id"]
+    once = {"Idempotency-Key": "once"}
+    path, item = base.path(), {"id": record_id}
+    calls: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("PATCH", where, {"json": {"fields": {}}}),
+        ("PATCH", where, {"json": {"fields": {"Count": 1}}, "headers": once}),
+        ("PATCH", where, {"json": {"fields": {"Count": 1}}, "headers": once}),
+        ("PATCH", path, {"json": {"records": [item | {"fields": {}}]}}),
+        ("PATCH", path, {"json": {"records": [item | {"fields": {"Count": 2}}]}}),
+        ("PUT", path, {"json": {"records": [item | {"fields": {"Name": "secret"}}]}}),
+        ("PUT", where, {"json": {"fields": {"Name": "secret"}}}),
+        ("POST", path, {"json": {"fields": {"Name": "secret"}}}),
+        ("POST", path, {"json": {"records": [{"fields": {"Name": "secret"}}]}}),
+        ("DELETE", path, {"params": {"id": record_id}}),
+    )
+    for method, url, more in calls:
+        answer = await writer.request(method, url, **more)
+        assert answer.status_code in (200, 201), answer.text
+        assert "secret" not in answer.text
+        for record in answer.json().get("records", [answer.json()]):
+            assert record.get("fields", {}) == {}
+            assert record["version"] >= 1
+
+
 async def test_a_token_is_no_more_than_its_maker_is_now(base: Base, client: Client, world: World) -> None:
     made = await base.token(role="editor")
     http = client(made)
