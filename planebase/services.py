@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from planebase import child
@@ -151,14 +150,3 @@ class Services:
             env={f"PLANEBASE_{key}": value for key, value in env.items()},
             stop_timeout_s=stop_timeout_s,
         )
-
-
-def exists(module: str) -> bool:
-    """Whether `module` can be run with `python -m`."""
-    try:
-        found = find_spec(module)
-        return found is not None and (
-            found.submodule_search_locations is None or find_spec(f"{module}.__main__") is not None
-        )
-    except ModuleNotFoundError:
-        return False

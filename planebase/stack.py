@@ -13,7 +13,7 @@ from planebase import child, ports, temporal_cli
 from planebase.guard import Guard
 from planebase.postgres import Cluster
 from planebase.prepare import prepare
-from planebase.services import Services, exists
+from planebase.services import Services
 from planebase.state import DataDir, Ports
 from planebase.supervisor import Ready, Say, Service
 from planebase.temporal import Server
@@ -136,11 +136,7 @@ class Stack:
     async def _start_app(self, app: Callable[[], child.Spec], *after: asyncio.Task[None]) -> None:
         for task in after:
             await task
-        spec = app()
-        module = spec.argv[2]
-        if not exists(module):
-            self._say(f"{spec.name}: there is no module {module} yet; left out")
-            return
+        name = app().name
         checks: dict[str, Ready] = {
             "data-api": self._http(self.ports.data),
             "control-api": self._http(self.ports.control),
@@ -148,7 +144,7 @@ class Stack:
             "sandbox": self._tcp(self.ports.sandbox, self.ports.smtp),
             "worker": _worker_ready,
         }
-        await self._start(spec.name, app, checks[spec.name])
+        await self._start(name, app, checks[name])
 
     async def _start(self, name: str, spec: Callable[[], child.Spec], ready: Ready) -> None:
         service = Service(spec, ready, say=self._say, changed=self._save, guard=self._guard)
