@@ -1,5 +1,6 @@
 """TCP ports on this machine's loopback address."""
 
+import random
 import socket
 import urllib.error
 import urllib.request
@@ -55,8 +56,12 @@ def free_port() -> int:
 
 
 def free_base(span: int = 32) -> int:
-    """The first of `span` ports in a row that are free, below the range that the system hands out."""
-    for base in range(9200, 32000, 100):
+    """The first of `span` ports in a row that are free, below the range that the system hands out.
+
+    Any place will do, and two that look at the same moment should not find the same one.
+    """
+    bases = range(9200, 32000, 100)
+    for base in random.sample(bases, len(bases)):
         if all(is_free(base + offset) for offset in range(span)):
             return base
     raise RuntimeError(f"no {span} free ports in a row on {HOST}")

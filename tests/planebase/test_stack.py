@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import psutil
 import pytest
 
 from planebase.paths import ROOT
-from planebase.ports import free_base
+from planebase.ports import free_base, is_free
 
 
 @dataclass
@@ -139,8 +138,7 @@ def test_down_stops_everything_and_may_be_repeated(planebase: Command) -> None:
     assert planebase("down").returncode == 0
     assert all(gone(process) for process in processes)
     assert planebase("down").returncode == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", planebase.port_base))
+    assert is_free(planebase.port_base)
 
 
 def test_wrong_usage_has_its_own_exit_code(tmp_path: Path) -> None:
