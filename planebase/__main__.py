@@ -96,6 +96,8 @@ def up(
     folder.create()
     quiet = output is Output.json
     try:
+        if folder.is_running() and not launch.wait_until_ready(folder):
+            launch.stop_running(folder)  # it is stopping: what is wanted is one that runs
         if detach and not folder.is_running():
             began = time.monotonic()
             launch.run_detached(folder, port_base, _say(quiet))

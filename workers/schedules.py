@@ -34,7 +34,7 @@ class Every:
     interval: timedelta
     offset: timedelta = timedelta(0)
     at_once: bool = False
-    """Whether it also runs when the Schedule is made first."""
+    """Whether it also runs whenever a worker starts: a machine that sleeps at night misses the hour."""
 
 
 def wanted(metering_interval_s: int) -> tuple[Every, ...]:
@@ -52,7 +52,10 @@ async def ensure(client: Client, every: Iterable[Every]) -> None:
         try:
             await client.create_schedule(each.kind, made, trigger_immediately=each.at_once)
         except ScheduleAlreadyRunningError:
-            await client.get_schedule_handle(each.kind).update(_keeping_state(made))
+            handle = client.get_schedule_handle(each.kind)
+            await handle.update(_keeping_state(made))
+            if each.at_once:
+                await handle.trigger()
         _LOG.info("schedule ensured", kind=each.kind, interval_s=each.interval.total_seconds())
 
 

@@ -139,6 +139,9 @@ def _required(error: Any, table: Table, body: Body | None) -> PlanebaseError:
 
 
 def _check(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    if not error.constraint_name:
+        # The change log has no partition for this month: ours to mend, and nothing that the caller sent.
+        return Unavailable("writes are not possible at the moment", retry_after_s=60)
     return Invalid("a value is not allowed here", (Fault("", "not_allowed", "not allowed"),))
 
 

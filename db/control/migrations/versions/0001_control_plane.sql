@@ -424,6 +424,17 @@ create trigger bases_tell after delete or update of status on control.bases
 create trigger placements_tell after insert or update or delete on gateway.placements
   for each statement execute function control.tell_gateway('placements');
 
+-- What reaches the audit through the outbox is an administrator's act, whoever else may write here.
+create function control.check_outbox() returns trigger language plpgsql set search_path = '' as $$
+begin
+  if new.destination = 'audit' and current_user not in ('admin_api', 'control_owner') then
+    raise exception 'only the Admin API tells the audit' using errcode = 'PB403';
+  end if;
+  return new;
+end $$;
+create trigger outbox_audit_is_admins before insert on control.outbox
+  for each row execute function control.check_outbox();
+
 create function control.tell_starter() returns trigger language plpgsql set search_path = '' as $$
 begin
   perform pg_catalog.pg_notify('operations', '');
@@ -482,7 +493,8 @@ language sql volatile security definer set search_path = '' as $$
   select r.id, r.tenant_id, r.meter, r.quantity, r.window_start, r.operation_id
     from jsonb_to_recordset(p_rows)
       as r (id text, tenant_id text, meter text, quantity bigint, window_start timestamptz, operation_id text)
-   where r.meter = 'api_calls'
+   where r.meter = 'api_calls' and r.quantity between 0 and 10000000
+     and r.window_start between now() - interval '7 days' and now() + interval '1 day'
   on conflict do nothing
 $$;
 
@@ -504,8 +516,7 @@ grant select on control.tenants, control.workspaces, control.bases, control.user
 grant select on control.usage_events to control_api, metering_worker;
 
 grant insert on control.tenants, control.workspaces, control.users, control.memberships, control.bases,
-  control.subscriptions, control.operations, control.outbox, control.idempotency, control.wallet_ledger, control.refills
-  to control_api;
+  control.subscriptions, control.operations, control.outbox, control.idempotency to control_api;
 grant insert, select on control.api_tokens to control_api;
 grant update (name, updated_at) on control.tenants to control_api;
 grant update (name, status, updated_at) on control.workspaces, control.bases to control_api;
