@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from planebase import files
 from planebase.state import DataDir, status
 
 FAILED, NOT_RUNNING = 1, 3
@@ -100,20 +101,35 @@ def control(data_dir: Path | None) -> Api:
 
 
 def admin(data_dir: Path | None) -> Api:
-    """The Admin API, logged in as the embedded stack's administrator; a code works once, so this may wait."""
+    """The Admin API, as the embedded stack's administrator; a session is kept while it lasts.
+
+    A code works once, and one that is sent again counts as an attempt at a break-in: so this waits for the next.
+    """
     now = _status(data_dir)
     who, totp = now["admin"], pyotp.TOTP(now["admin"]["totp_secret"])
-    login: dict[str, Any] = {}
-    for _ in range(3):
-        login = httpx.post(
-            now["admin_api"] + "/login",
-            json={"email": who["email"], "password": who["password"], "totp": totp.now()},
-            timeout=_TIMEOUT_S,
-        ).json()
-        if "token" in login:
-            return Api(now["admin_api"], login["token"])
+    kept_at = DataDir(data_dir).path / "operator-session.json"
+    kept = files.read_json(kept_at)
+    if _is_open(now["admin_api"], kept.get("token")):
+        return Api(now["admin_api"], kept["token"])
+    if kept.get("step") == int(time.time()) // _TOTP_STEP_S:
+        print("The present one-time code was used; waiting for the next one.", file=sys.stderr)
         time.sleep(_TOTP_STEP_S - time.time() % _TOTP_STEP_S + 0.1)
-    return _end(f"the Admin API refused the login: {login.get('detail', login)}")
+    login: dict[str, Any] = httpx.post(
+        now["admin_api"] + "/login",
+        json={"email": who["email"], "password": who["password"], "totp": totp.now()},
+        timeout=_TIMEOUT_S,
+    ).json()
+    files.write_json(kept_at, {"token": login.get("token"), "step": int(time.time()) // _TOTP_STEP_S})
+    if "token" in login:
+        return Api(now["admin_api"], login["token"])
+    return _end(f"the Admin API refused the login: {login.get('detail', login)}; try again in 30 s")
+
+
+def _is_open(base_url: str, token: str | None) -> bool:
+    if token is None:
+        return False
+    answer = httpx.get(base_url + "/me", headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_S)
+    return answer.status_code == httpx.codes.OK
 
 
 def show(value: Any, output: Output, columns: tuple[str, ...] = ()) -> None:
