@@ -94,6 +94,7 @@ class Notification(Base):
     __table_args__ = (
         UniqueConstraint("alert_id", "channel", "to", "generation"),
         Index("notifications_status_idx", "status", postgresql_where=text("status = 'pending'")),
+        Index("notifications_channel_idx", "channel_id"),
         Index("notifications_tenant_idx", "tenant_id", text("created_at desc")),
     )
 

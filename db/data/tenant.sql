@@ -38,6 +38,7 @@ create table :schema.fields (
   updated_at timestamptz not null default now()
 );
 create unique index on :schema.fields (table_id, lower(name));
+create index on :schema.fields (base_id);
 
 create table :schema.views (
   id platform.ulid primary key,
@@ -51,6 +52,7 @@ create table :schema.views (
   updated_at timestamptz not null default now()
 );
 create unique index on :schema.views (table_id, lower(name));
+create index on :schema.views (base_id);
 
 create table :schema.files (
   id platform.ulid primary key,

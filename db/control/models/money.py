@@ -41,6 +41,7 @@ class Subscription(Base):
             postgresql_where=text("status <> 'canceled'"),
         ),
         Index("subscriptions_plan_idx", "plan_id"),
+        Index("subscriptions_tenant_idx", "tenant_id"),
     )
 
     id: Mapped[Key]

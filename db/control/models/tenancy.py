@@ -98,6 +98,9 @@ class ApiToken(Base):
     __tablename__ = "api_tokens"
     __table_args__ = (
         Index("api_tokens_tenant_idx", "tenant_id"),
+        Index("api_tokens_workspace_idx", "workspace_id"),
+        Index("api_tokens_base_idx", "base_id"),
+        Index("api_tokens_user_idx", "created_by_user"),
         Index("api_tokens_hash_key", "token_hash", unique=True),
     )
 

@@ -71,6 +71,7 @@ create table alarms.notifications (
   unique (alert_id, channel, "to", generation)
 );
 create index notifications_status_idx on alarms.notifications (status) where status = 'pending';
+create index notifications_channel_idx on alarms.notifications (channel_id);
 create index notifications_tenant_idx on alarms.notifications (tenant_id, created_at desc);
 
 create table alarms.notification_attempts (

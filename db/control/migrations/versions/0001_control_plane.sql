@@ -77,6 +77,9 @@ create table control.api_tokens (
   revoked_at timestamptz
 );
 create index api_tokens_tenant_idx on control.api_tokens (tenant_id);
+create index api_tokens_workspace_idx on control.api_tokens (workspace_id);
+create index api_tokens_base_idx on control.api_tokens (base_id);
+create index api_tokens_user_idx on control.api_tokens (created_by_user);
 create unique index api_tokens_hash_key on control.api_tokens (token_hash);
 
 -- What they pay for ---------------------------------------------------------------------------------------
@@ -109,6 +112,7 @@ create table control.subscriptions (
 );
 create unique index subscriptions_tenant_active_key on control.subscriptions (tenant_id) where status <> 'canceled';
 create index subscriptions_plan_idx on control.subscriptions (plan_id);
+create index subscriptions_tenant_idx on control.subscriptions (tenant_id);
 
 create table control.usage_events (
   id control.ulid primary key,
