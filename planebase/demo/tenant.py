@@ -189,14 +189,18 @@ class Tenant:
 
     async def usage_counted(self, control_dsn: str) -> None:
         """Wait until the relay has counted every record that was written."""
-        conn = await asyncpg.connect(control_dsn)
-        try:
-            await _until(lambda: self._counted(conn), "the relay did not count every write")
-        finally:
-            await conn.close()
+        await _until(lambda: self._counted(control_dsn), "the relay did not count every write")
 
-    async def _counted(self, conn: asyncpg.Connection) -> bool:
-        return bool(await conn.fetchval(_WRITTEN_ROWS, self.id) >= self.written)
+    async def _counted(self, control_dsn: str) -> bool:
+        # A new connection each time: the database may be killed while we wait.
+        try:
+            conn = await asyncpg.connect(control_dsn)
+            try:
+                return bool(await conn.fetchval(_WRITTEN_ROWS, self.id) >= self.written)
+            finally:
+                await conn.close()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
 
     async def alert(self, kind: str) -> dict[str, Any]:
         """Wait for an alert of `kind` and return it."""

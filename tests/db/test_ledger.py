@@ -181,4 +181,4 @@ async def test_only_those_who_move_money_may_post(databases: Databases) -> None:
                 may.add(role)
             except asyncpg.InsufficientPrivilegeError:
                 pass
-    assert may == {"control_owner", "control_api", "admin_api", "billing_worker"}
+    assert may == {"control_owner", "admin_api", "billing_worker"}
