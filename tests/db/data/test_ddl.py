@@ -405,11 +405,13 @@ async def test_a_choice_is_not_taken_from_under_a_write_on_its_way(base: Home) -
 
 async def test_a_wider_type_keeps_every_value(base: Home) -> None:
     await base.want(table({"name": "x", "type": "integer", "unique": True}))
-    values = [2**63 - 1, -(2**63), 0]
+    values = [-(2**63), 0, 2**63 - 1]
     await base.fill(*values)
     await base.want(changed(base.spec, type="number", options={}))
     async with base.owner():
-        rows = await base.conn.fetch(f"select {base.column()}::text as x from {base.table()} order by id")
+        rows = await base.conn.fetch(
+            f"select {base.column()}::text as x from {base.table()} order by {base.column()}"
+        )
     assert [row["x"] for row in rows] == [f"{value}.000000" for value in values]
 
 
