@@ -126,7 +126,10 @@ async def world(databases: Databases) -> World:
 async def recorded(databases: Databases, request_id: str) -> list[dict[str, Any]]:
     """What the audit has of a request, oldest first; the outbox's rows as they will arrive there."""
     direct = await rows(
-        databases, "audit", "select * from audit.admin_events where request_id = $1 order by id", request_id
+        databases,
+        "audit",
+        "select * from audit.admin_events where request_id = $1 order by occurred_at, id",
+        request_id,
     )
     on_their_way = await rows(
         databases,
