@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import json
 import os
 import signal
@@ -18,17 +17,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from planebase import ports
+from planebase.options import Output, OutputOption
 from planebase.state import DEFAULT_PORT_BASE, DataDir, Ports, status
 
 OK, FAILED, NOT_RUNNING = 0, 1, 3
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no stack is running there."
-
-
-class Output(enum.StrEnum):
-    """How an answer is printed."""
-
-    text = "text"
-    json = "json"
 
 
 class _Commands(typer.core.TyperGroup):
@@ -76,7 +69,6 @@ PortBaseOption = Annotated[
         help="The Data API's port; all others count from it.",
     ),
 ]
-OutputOption = Annotated[Output, typer.Option("-o", "--output", help="text for people, json for programs.")]
 
 
 @app.command(epilog=EXIT_CODES)

@@ -1,6 +1,5 @@
 """Calls to the APIs of the running stack, and how their answers are printed."""
 
-import enum
 import json
 import secrets
 import sys
@@ -16,7 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from planebase import files
+from planebase.options import Output, OutputOption
 from planebase.state import DataDir, status
+
+__all__ = ["Api", "DataDirOption", "Output", "OutputOption", "WaitOption", "admin", "control", "show"]
 
 FAILED, NOT_RUNNING = 1, 3
 _TIMEOUT_S = 30.0
@@ -25,14 +27,6 @@ _PATIENCE_S = 600.0
 _TOTP_STEP_S = 30
 
 
-class Output(enum.StrEnum):
-    """How an answer is printed."""
-
-    text = "text"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("-o", "--output", help="text for people, json for programs.")]
 DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", envvar="PLANEBASE_DATA_DIR", help="The stack's folder."),
