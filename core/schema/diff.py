@@ -21,6 +21,7 @@ from core.schema.ops.create_view import CreateView
 from core.schema.ops.drop_field import DropField
 from core.schema.ops.drop_table import DropTable
 from core.schema.ops.drop_view import DropView
+from core.schema.ops.index_field import IndexField
 from core.schema.ops.narrow_options import NarrowOptions
 from core.schema.ops.rename_field import RenameField
 from core.schema.ops.rename_table import RenameTable
@@ -113,9 +114,18 @@ def _fields(present: TableSpec, table: TableSpec, at: str, refused: list[Fault])
         )
     for field in table.fields:
         before = old_fields.get(field.key)
+        has_index = before is not None and before.kind.indexed
         if before is None:
             before = field.model_copy(update={"unique": False})
             yield AddField(pointer=place[field.key], table_id=table.key, table=table.name, field=before)
+        if field.kind.indexed and not has_index:
+            yield IndexField(
+                pointer=place[field.key],
+                table_id=table.key,
+                table=table.name,
+                field_id=field.key,
+                field=field.name,
+            )
         yield from _field(before, field, table, place[field.key], refused)
     yield from _arrange("fields", present.fields, table.fields, at + "/fields", table)
     for field in present.fields:

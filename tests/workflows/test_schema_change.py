@@ -78,7 +78,7 @@ async def assert_empty(platform: Platform, base: tuple[Ulid, Ulid]) -> None:
     there = await world(platform.databases, base[0])
     assert [row["schema_version"] for row in there["its bases"]] in ([], [0])
     assert there["its tables"] == there["its fields"] == there["its views"] == there["columns"] == []
-    assert not [row for row in there["relations"] if row["relname"][:2] in ("t_", "u_", "c_", "p_")]
+    assert not [row for row in there["relations"] if row["relname"][:2] in ("t_", "u_", "o_", "c_", "p_")]
     assert "applied" not in {row["state"] for row in there["registry"]}
     assert "applying" not in {row["state"] for row in there["registry"]}
     assert "SCHEMA_APPLY" not in {row["action"] for row in there["outbox"]}

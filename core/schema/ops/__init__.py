@@ -14,6 +14,7 @@ from core.schema.ops.create_view import CreateView
 from core.schema.ops.drop_field import DropField
 from core.schema.ops.drop_table import DropTable
 from core.schema.ops.drop_view import DropView
+from core.schema.ops.index_field import IndexField
 from core.schema.ops.narrow_options import NarrowOptions
 from core.schema.ops.rename_field import RenameField
 from core.schema.ops.rename_table import RenameTable
@@ -34,6 +35,7 @@ _ALL: tuple[type[Op], ...] = (
     RequireField,
     ValidateRequired,
     ClearRequired,
+    IndexField,
     SetUnique,
     ClearUnique,
     ChangeOptions,

@@ -36,9 +36,15 @@ class ChangeType(FieldOp):
         old, new = self.storage()
         return old != new
 
+    def drops_index(self) -> bool:
+        """Tell whether the field had an index because of its type, and has none any more."""
+        return TYPES[self.old_type].indexed and not TYPES[self.new_type].indexed
+
     def locks(self) -> Lock:
-        """Nothing while the column stays."""
-        return Lock.REWRITE if self.rewrites() else Lock.NOTHING
+        """Nothing while the column and its index stay."""
+        if self.rewrites():
+            return Lock.REWRITE
+        return Lock.MOMENT if self.drops_index() else Lock.NOTHING
 
     def apply(self, spec: BaseSpec) -> BaseSpec:
         """The new type with its options."""

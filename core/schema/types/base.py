@@ -59,6 +59,8 @@ class FieldType(ABC, Generic[O]):
     """The PostgreSQL type that a parameter is cast to."""
     operators: ClassVar[tuple[Operator, ...]] = COMPARISON
     sortable: ClassVar[bool] = True
+    indexed: ClassVar[bool] = False
+    """Whether each field has an index in its order; its values must be short enough for one."""
     quoted: ClassVar[bool] = True
     """Whether a value is a string in JSON."""
     options: type[O]

@@ -20,6 +20,7 @@ class Date(FieldType[Options]):
 
     name = "date"
     cast = "date"
+    indexed = True
     options = Options
 
     def storage(self, options: Options) -> str:

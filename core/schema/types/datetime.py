@@ -26,6 +26,7 @@ class Datetime(FieldType[Options]):
 
     name = "datetime"
     cast = "timestamptz"
+    indexed = True
     options = Options
 
     def storage(self, options: Options) -> str:

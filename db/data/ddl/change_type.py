@@ -3,12 +3,14 @@
 from core.schema.ops.change_type import ChangeType
 from db.data.ddl import metadata
 from db.data.ddl.base import Check, Ddl, Sql, Target
+from db.data.ddl.index_field import drop
 from db.data.ddl.retype import retype, small_enough
 
 
 def up(op: ChangeType, target: Target) -> list[Sql]:
-    """Return what turns it."""
+    """Return what turns it; an index that the new type has too is turned with the column."""
     return [
+        *([drop(target, op.field_id)] if op.drops_index() else []),
         *retype(target, op.table_id, op.field_id, op.storage()),
         metadata.set_type(target, op.field_id, op.new_type, op.new_options),
         metadata.touch(target, op.table_id),

@@ -160,11 +160,21 @@ def test_every_kind_of_step_can_be_had() -> None:
     longer["options"] = {"max_length": 600}
     fewer["options"] = {"choices": [{"name": "red"}]}
     typed |= {"type": "number", "options": {}}
-    items["fields"] = [typed, field, loose, tight, longer, fewer, {"name": "new", "type": "json"}]
+    items["fields"] = [typed, field, loose, tight, longer, fewer, {"name": "new", "type": "date"}]
     items["views"] = [items["views"][1] | {"kind": "form"}, {"name": "new", "kind": "gantt"}]
     renamed["name"] = "Called"
     plan = diff(current, read_spec({"tables": [items, renamed, {"name": "New"}]}), later_ids())
     assert {step.kind for step in plan.steps} == set(OPS)
+
+
+def test_a_new_field_of_an_indexed_type_is_indexed_once_it_is_there() -> None:
+    current = base({"name": "x", "type": "text"})
+    plain = current.model_dump(mode="json")
+    plain["tables"][0]["fields"].append({"name": "Day", "type": "date", "unique": True})
+    plan = diff(current, read_spec(plain), later_ids())
+    assert [step.kind for step in plan.steps] == ["add_field", "index_field", "set_unique"]
+    assert plan.steps[1].label() == "Index the field 'Day' of 'Items'"
+    assert plan.point_of_no_return == 3
 
 
 def test_names_are_swapped_without_ever_being_one() -> None:
