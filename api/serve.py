@@ -5,6 +5,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.edge import Trace
+from api.protocol import Protocol
 from core.telemetry import configure_logging, serve_metrics
 
 _DRAIN_S = 10
@@ -23,7 +24,7 @@ def serve(app: ASGIApp, process: str, host: str, port: int, metrics_port: int | 
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         access_log=False,
         log_config=None,

@@ -1,5 +1,6 @@
 """What a request may bring: members and parameters that are declared, each once, in a form that has a meaning."""
 
+import contextlib
 from typing import Annotated, Any
 
 from fastapi import Request
@@ -7,6 +8,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 
+from core import keys
 from core.errors import BadRequest, Fault
 from core.ids import UlidStr
 from core.schema.closed import nearest
@@ -88,6 +90,15 @@ async def only_known_parameters(request: Request) -> None:
             break
     if faults:
         raise BadRequest(f"The request cannot be read: {faults[0].detail}", tuple(faults))
+
+
+async def no_repeated_keys(request: Request) -> None:
+    """Refuse a JSON body in which a key stands twice in one object, where the route reads a body."""
+    route = request.scope.get("route")
+    if isinstance(route, APIRoute) and route.body_field is not None:
+        # What is no JSON is refused after this, as the route's model says.
+        with contextlib.suppress(ValueError):
+            keys.refuse_repeated(await request.body())
 
 
 def parameters(dependant: Dependant) -> set[str]:

@@ -1,6 +1,5 @@
 """The body of a write: checked on its bytes, by an adapter compiled once per table version."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Annotated, Any, NotRequired, Required
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from core import keys
 from core.errors import BadRequest, Fault, Invalid
 from core.ids import UlidStr
 from core.record import Table
@@ -65,7 +65,7 @@ def read(table: Table, write: Write, raw: bytes) -> Body:
         raise Invalid(detail, (Fault("", "one_or_many", detail),))
     body = Body(raw, True, [value]) if one is not None else Body(raw, False, value["records"])
     if len(_KEY_END.findall(raw)) != _count_keys(body):
-        json.loads(raw, object_pairs_hook=_unrepeated)
+        keys.refuse_repeated(raw)
     if not body.one and write is not Write.CREATE:
         _refuse_twins(body.records)
     return body
@@ -100,17 +100,6 @@ def _count_keys(body: Body) -> int:
     if body.one:
         return 1 + len(body.records[0]["fields"])
     return 1 + sum(len(record) + len(record["fields"]) for record in body.records)
-
-
-def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers disagree on which of two equal keys counts, so there may not be two."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        detail = f"the key {twice[:100]!r} stands twice in one object"
-        raise Invalid(detail, (Fault("", "duplicate_key", detail),))
-    return found
 
 
 def _refuse_twins(records: list[dict[str, Any]]) -> None:

@@ -21,6 +21,8 @@ UlidStr = Annotated[str, StringConstraints(pattern=PATTERN), AfterValidator(Ulid
 
 _RANDOM_BITS = 80
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+"""As `int` reads base 32."""
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 
 
@@ -34,7 +36,7 @@ def new() -> Ulid:
 
 def is_ulid(text: str) -> bool:
     """Tell whether `text` is a ULID in our one spelling."""
-    return _SHAPE.match(text) is not None
+    return _SHAPE.fullmatch(text) is not None
 
 
 def parse(text: str) -> Ulid:
@@ -46,7 +48,7 @@ def parse(text: str) -> Ulid:
 
 def batch(first: Ulid, count: int) -> list[Ulid]:
     """Return `count` ascending ULIDs, the first given, its random part counted up."""
-    value = int(ULID.from_str(first.upper()))
+    value = int(first.translate(_DIGITS), 32)
     last = value + count - 1
     if value >> 10 == last >> 10:  # the common case: only the last two characters differ
         return [Ulid(first[:24] + pair) for pair in _PAIRS[value & 1023 : (last & 1023) + 1]]

@@ -18,7 +18,7 @@ from api.operations import runs_url
 from api.paging import Cursors
 from api.sealing import Sealer
 from api.serve import log_request
-from api.strict import only_known_parameters
+from api.strict import no_repeated_keys, only_known_parameters
 from core.audit import AdminAction
 from core.settings import AdminApiSettings
 from db.engines import engine
@@ -67,7 +67,7 @@ def create_app(settings: AdminApiSettings) -> FastAPI:
         openapi_url=DESCRIPTION_PATH,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name.lower(),
-        dependencies=[Depends(only_known_parameters)],
+        dependencies=[Depends(only_known_parameters), Depends(no_repeated_keys)],
     )
     parts = Parts(
         control=sessions(engines[0], ControlSession),

@@ -1,4 +1,4 @@
-"""What happened in a tenant, and which requests were made of its data."""
+"""What happened in a tenant, and which requests were made."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -52,7 +52,7 @@ class EventPage(Page):
 
 
 class AccessOut(Out):
-    """One request to the Data API, as it was answered."""
+    """One request to the Data API or to this one, as it was answered; the portal's have no token."""
 
     id: Ulid
     occurred_at: datetime
@@ -124,7 +124,10 @@ async def list_access_logs(
     limit: EventLimit = DEFAULT_EVENTS,
     cursor: Cursor = None,
 ) -> AccessPage:
-    """List the requests to the Data API, newest first: those to the acting user's bases, or all."""
+    """List the requests to the Data API and to this one, newest first: to the acting user's bases or to none, or all.
+
+    A request is here within seconds.
+    """
     query = f"access {[tenant_id, token_id, base_id, status, since, until]}"
     async with caller.reading() as session:
         place = await caller.at_tenant(session, Ulid(tenant_id), Action.ACCESS_LOG_READ)

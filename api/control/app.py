@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 
 from api import once, problems
+from api.access_log import AccessRecords
 from api.control import (
     activity,
     alerts,
@@ -25,14 +26,15 @@ from api.control import (
     workspaces,
 )
 from api.control.caller import Gate, Parts
-from api.edge import Edge
+from api.edge import Edge, Trace
 from api.operations import runs_url
 from api.paging import Cursors
 from api.runs import Runs
 from api.sealing import Sealer
 from api.serve import log_request
-from api.strict import only_known_parameters
+from api.strict import no_repeated_keys, only_known_parameters
 from core.settings import ControlApiSettings
+from db.activity.access_log import AccessLog
 from db.engines import engine
 from db.sessions import ActivitySession, AlarmsSession, ControlSession, sessions
 
@@ -54,9 +56,14 @@ def create_app(settings: ControlApiSettings) -> FastAPI:
         for dsn in (settings.control_dsn, settings.activity_dsn, settings.alarms_dsn)
     ]
 
+    access_log = AccessLog(settings.activity_dsn.get_secret_value(), name="planebase-control-api")
+    access_records = AccessRecords(access_log)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await access_records.start()
         yield
+        await access_records.stop()
         for each in engines:
             await each.dispose()
 
@@ -69,7 +76,7 @@ def create_app(settings: ControlApiSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        dependencies=[Depends(only_known_parameters)],
+        dependencies=[Depends(only_known_parameters), Depends(no_repeated_keys)],
     )
     app.state.parts = Parts(
         control=sessions(engines[0], ControlSession),
@@ -107,7 +114,12 @@ def create_app(settings: ControlApiSettings) -> FastAPI:
     problems.install(app)
     once.install(app)
     app.add_middleware(Gate, portal_token=settings.portal_token.get_secret_value())
-    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, on_end=log_request)
+
+    def ended(trace: Trace) -> None:
+        log_request(trace)
+        access_records.note(trace)
+
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, on_end=ended)
     _describe(app)
     return app
 

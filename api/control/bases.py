@@ -8,6 +8,7 @@ from pydantic import model_validator
 from starlette.responses import Response
 
 from api.control.caller import Reads, Writes
+from api.control.work import enqueue
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.problems import problems
 from api.strict import Closed, Id, Name, Out, Page, cut
@@ -109,10 +110,23 @@ async def get_base(base_id: Id, caller: Reads) -> BaseOut:
     "/bases/{base_id}", response_model=BaseOut, responses=problems(400, 401, 403, 404, 409, 422, 503)
 )
 async def change_base(base_id: Id, body: BaseChange, caller: Writes) -> Response:
-    """Rename a base, archive it (its records answer no more, and stay), or bring it back."""
+    """Rename a base, archive it (its records answer no more, and stay), or bring it back.
+
+    The tenant's database hears of a new name by an operation, which has the id of this request.
+    """
     async with caller.change() as change:
         place = await caller.at_base(change.session, Ulid(base_id), Action.BASE_UPDATE)
         base = await bases.change(change.session, Ulid(base_id), name=body.name, status=body.status)
+        if body.name is not None:
+            await enqueue(
+                caller,
+                change,
+                kind="schema_apply",
+                subject_id=base.id,
+                tenant_id=place.tenant_id,
+                base_id=base.id,
+                input={},
+            )
         await caller.tell(
             change,
             "BASE_ARCHIVE" if body.status == "archived" else "BASE_UPDATE",

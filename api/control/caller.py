@@ -19,7 +19,7 @@ from api.sealing import Sealer
 from core import access
 from core.access import Action
 from core.errors import Forbidden, NotFound, PlanebaseError, Unauthenticated
-from core.ids import Ulid, UlidStr
+from core.ids import Ulid, UlidStr, is_ulid
 from db.control import members, outbox
 from db.control.members import Place
 from db.sessions import ActivitySession, AlarmsSession, ControlSession
@@ -63,7 +63,10 @@ class Gate:
             error = Unauthenticated("this API answers the portal only: its token is missing or wrong")
             await problems.answer(error, scope["trace"].operation_id)(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            _name_tenant(scope)
 
     def _is_portal(self, scope: Scope) -> bool:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -138,10 +141,14 @@ class Caller:
         # No role is no member, and to him nothing is there.
         if place is None or (self.user_id is not None and place.role is None):
             raise missing(what)
+        self.concerns(place.tenant_id, place.base_id)
         access.check(place.role if self.user_id else None, action)
         access.check_tenant(place.tenant_status, action)
-        self.trace.tenant_id, self.trace.base_id = place.tenant_id, place.base_id
         return place
+
+    def concerns(self, tenant_id: Ulid | None, base_id: Ulid | None = None) -> None:
+        """Note whose call this is, for the access log; also where the caller may nothing."""
+        self.trace.tenant_id, self.trace.base_id = tenant_id, base_id
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,13 @@ class Writer(Caller):
 def missing(what: str) -> PlanebaseError:
     """Return the one refusal of what is not there, or not for this caller."""
     return NotFound(f"there is no such {what}")
+
+
+def _name_tenant(scope: Scope) -> None:
+    # Refused before anything was looked up: the path says whose it would have been. A 404 is nobody's.
+    if scope["type"] == "http" and scope["trace"].tenant_id is None and scope["trace"].status != 404:
+        given = str(scope.get("path_params", {}).get("tenant_id", ""))
+        scope["trace"].tenant_id = given if is_ulid(given) else None
 
 
 _BEARER = Depends(HTTPBearer(auto_error=False, description="The portal's token."))

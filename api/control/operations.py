@@ -111,6 +111,7 @@ async def _found(session: ControlSession, caller: Caller, operation_id: Ulid, ac
     # Whoever asked for a tenant is no member of it before it is there.
     asked_for = operation.kind == "tenant_provision" and operation.requested_by == caller.name
     if caller.user_id is None or (asked_for and action is Action.OPERATION_READ):
+        caller.concerns(operation.tenant_id, operation.base_id)
         return operation
     if operation.tenant_id is None:
         raise missing("operation")

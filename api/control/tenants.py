@@ -153,6 +153,7 @@ async def provision_again(tenant_id: Id, caller: Writes) -> Response:
 
 
 async def _provision(caller: Writer, change: Change, tenant: Tenant, asked: dict[str, Any]) -> None:
+    caller.concerns(tenant.id)
     operation = await enqueue(
         caller,
         change,

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from api import problems
+from api.access_log import AccessRecords
 from api.caller import Callers
 from api.data import describe, records
 from api.data.background import Background
@@ -53,14 +54,14 @@ class DataApi(FastAPI):
             redirect_slashes=False,
         )
         self.gateway = Gateway(settings.control_dsn.get_secret_value())
-        self.access_log = AccessLog(settings.activity_dsn.get_secret_value())
         self.homes = Homes(
             settings.data_user,
             settings.data_password.get_secret_value(),
             pool_max_size=settings.pool_max_size,
         )
         self.callers = Callers(self.gateway, self.homes, stale_auth_s=settings.stale_auth_s)
-        self.background = Background(self.gateway, self.access_log)
+        access_log = AccessLog(settings.activity_dsn.get_secret_value(), name="planebase-data-api")
+        self.background = Background(self.gateway, AccessRecords(access_log))
         parts = Parts(self.callers, Catalog(), Cursors(settings.cursor_secret.get_secret_value()))
         self.state.parts = parts
         self.include_router(records.router)
@@ -93,9 +94,8 @@ def create_app(settings: DataApiSettings) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: DataApi) -> AsyncIterator[None]:
     await app.gateway.open()
-    await app.access_log.open()
     listening = asyncio.create_task(app.gateway.listen(app.callers.told, app.callers.heard))
-    app.background.start()
+    await app.background.start()
     with contextlib.suppress(TimeoutError):  # without the Control DB we start all the same, and answer 503
         await asyncio.wait_for(app.callers.first_heard.wait(), _FIRST_HEARD_S)
     # What is here now stays: the collector need not walk it again and again.
@@ -108,4 +108,4 @@ async def _lifespan(app: DataApi) -> AsyncIterator[None]:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         await app.background.stop()
-        await asyncio.gather(app.homes.close(), app.gateway.close(), app.access_log.close())
+        await asyncio.gather(app.homes.close(), app.gateway.close())

@@ -19,7 +19,8 @@ from core.errors import BadRequest, Fault, Forbidden, Invalid, StaleRoute, Stale
 from core.ids import is_ulid
 from core.schema.closed import nearest
 from db.data.catalog import Base, Catalog
-from db.data.records import Call, Key
+from db.data.homes import Key
+from db.data.records import Call
 
 T = TypeVar("T")
 

@@ -10,15 +10,16 @@ _WAIT_S = 3.0
 
 
 class AccessLog:
-    """The Activity DB as the Data API sees it."""
+    """The Activity DB as an API sees it that writes there; `name` is that of its connection."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, name: str) -> None:
         self._dsn = dsn
+        self._name = name
         self._pool: asyncpg.Pool | None = None
 
     async def open(self) -> None:
         """Make the pool; nothing connects yet."""
-        self._pool = await pools.pool(self._dsn, max_size=1, name="planebase-data-api")
+        self._pool = await pools.pool(self._dsn, max_size=1, name=self._name)
 
     async def close(self) -> None:
         """Close the pool."""

@@ -1,7 +1,9 @@
 """Ids: one spelling, and no two requests whose ids or batches meet."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ulid import ULID
@@ -14,6 +16,13 @@ def test_ids_are_ulids_in_one_spelling() -> None:
         made = ids.new()
         assert ids.is_ulid(made)
         assert str(ULID.from_str(made.upper())).lower() == made
+
+
+@pytest.mark.parametrize(
+    "change", [str.upper, "{}\n".format, " {}".format, "{}0".format, lambda made: made[1:]]
+)
+def test_another_spelling_is_no_id(change: Callable[[str], str]) -> None:
+    assert not ids.is_ulid(change(ids.new()))
 
 
 def test_ids_of_one_millisecond_are_far_apart() -> None:

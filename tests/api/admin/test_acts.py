@@ -155,6 +155,34 @@ async def test_a_body_that_cannot_be_meant(
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "raw", "pointer"),
+    [
+        ("/login", b'{"email":"a@b","password":"p","totp":"123456","password":"q"}', "/password"),
+        ("/tenants/{tenant_id}/suspend", b'{"reason":"a","r\\u0065ason":"b"}', "/reason"),
+        (
+            "/wallets/{wallet_id}/adjustments",
+            b'{"amount_cents":1,"reason":"r","ref":"a","amount_cents":100}',
+            "/amount_cents",
+        ),
+    ],
+)
+async def test_a_key_that_stands_twice(
+    databases: Databases, operator: Operator, world: World, path: str, raw: bytes, pointer: str
+) -> None:
+    answer = await operator.call(
+        "POST", path.format(**world.ids), content=raw, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == (pointer, "duplicate_key")
+    _, outcome = await recorded(databases, answer.headers["x-request-id"])
+    assert outcome["details_json"] == {"phase": "outcome", "status": 422, "code": "invalid"}
+    assert not await rows(
+        databases, "control", "select 1 from control.outbox where payload ->> 'tenant_id' = $1", world.tenant
+    )
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[]", b"null", b"[" * 5_000, b'{"reason": "\\ud800"}'])
 async def test_a_body_that_cannot_be_read(operator: Operator, world: World, raw: bytes) -> None:
     answer = await operator.call(

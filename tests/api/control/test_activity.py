@@ -115,14 +115,14 @@ async def test_requests_are_listed_for_admins(databases: Databases, portal: Port
     ]
     async with databases.connect("data_api", "activity") as conn:
         await conn.execute("select activity.add_access_logs($1::jsonb)", json.dumps(logs))
-    path = f"/tenants/{world.tenant}/access-logs"
+    path = f"/tenants/{world.tenant}/access-logs?token_id={world.ids['token_id']}"
     assert (await portal.call("GET", path, user=world.users["editor"])).status_code == 403
     both = (await portal.call("GET", path, user=world.users["admin"])).json()["requests"]
     assert {row["status"] for row in both} == {200, 404}
-    failed = (await portal.call("GET", f"{path}?status=404", user=world.users["admin"])).json()["requests"]
+    failed = (await portal.call("GET", f"{path}&status=404", user=world.users["admin"])).json()["requests"]
     assert [row["id"] for row in failed] == [logs[1]["id"]]
-    page = (await portal.call("GET", f"{path}?limit=1")).json()
-    rest = (await portal.call("GET", f"{path}?limit=1&cursor={page['next_cursor']}")).json()
+    page = (await portal.call("GET", f"{path}&limit=1")).json()
+    rest = (await portal.call("GET", f"{path}&limit=1&cursor={page['next_cursor']}")).json()
     assert {page["requests"][0]["id"], rest["requests"][0]["id"]} == {log["id"] for log in logs}
 
 

@@ -153,6 +153,39 @@ async def test_a_body_that_cannot_be_read(
     assert await state(databases) == before
 
 
+REPEATED: list[tuple[str, bytes, str]] = [
+    ("PATCH /tenants/{tenant_id}", b'{"name":"a","name":"b"}', "/name"),
+    ("PATCH /tenants/{tenant_id}", b'{"name":"a","n\\u0061me":"a"}', "/name"),
+    (
+        "POST /tenants",
+        b'{"slug":"a-b","name":"N","owner":{"email":"a@b","name":"N","email":"c@d"}}',
+        "/owner/email",
+    ),
+    ("PUT /bases/{base_id}/schema", b'{"spec":{"tables":[]},"spec":{"tables":[]}}', "/spec"),
+    (
+        "PUT /bases/{base_id}/schema",
+        b'{"spec":{"tables":[{"name":"T","fields":[{"name":"F","type":"text","type":"number"}]}]}}',
+        "/spec/tables/0/fields/0/type",
+    ),
+    ("POST /wallets/{wallet_id}/topups", b'{"amount_cents":5,"amount_cents":500}', "/amount_cents"),
+]
+
+
+@pytest.mark.parametrize(("route", "raw", "pointer"), REPEATED)
+async def test_a_key_that_stands_twice(
+    databases: Databases, portal: Portal, world: World, route: str, raw: bytes, pointer: str
+) -> None:
+    before = await state(databases)
+    method, path = route.split(" ")
+    answer = await portal.call(
+        method, path.format(**world.ids), content=raw, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), answer.text
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == (pointer, "duplicate_key")
+    assert await state(databases) == before
+
+
 async def test_a_body_has_its_bound(portal: Portal, world: World) -> None:
     answer = await portal.call("PATCH", f"/tenants/{world.tenant}", json={"name": "x" * 5_000_000})
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")

@@ -122,3 +122,27 @@ async def test_an_archived_base_is_not_changed(portal: Portal, world: World) -> 
     await portal.call("PATCH", f"/bases/{world.ids['base_id']}", json={"status": "archived"})
     answer = await portal.call("PUT", f"/bases/{world.ids['base_id']}/schema", json={"spec": SPEC})
     assert (answer.status_code, answer.json()["code"]) == (409, "base_archived")
+
+
+async def test_a_new_name_is_brought_to_the_tenants_database_by_an_operation(
+    databases: Databases, portal: Portal, world: World
+) -> None:
+    path = f"/bases/{world.ids['base_id']}"
+    answer = await portal.call("PATCH", path, user=world.users["admin"], json={"name": "Wares"}, key=new())
+    assert (answer.status_code, answer.json()["name"]) == (200, "Wares")
+    await portal.call("PATCH", path, json={"status": "archived"})
+    asked = await rows(
+        databases, "control",
+        "select kind, subject_id, tenant_id, input_json, state, cancelable from control.operations where base_id = $1",
+        world.ids["base_id"],
+    )  # fmt: skip
+    assert asked == [
+        {
+            "kind": "schema_apply",
+            "subject_id": world.ids["base_id"],
+            "tenant_id": world.tenant,
+            "input_json": {},
+            "state": "queued",
+            "cancelable": False,
+        }
+    ]

@@ -1,0 +1,64 @@
+"""What the server answers by itself, before there is a request that an app could see."""
+
+import uvicorn.protocols.http.httptools_impl as httptools_impl
+
+from api import problems
+from core import ids
+
+MAX_URL_BYTES = 65_535
+"""The parser's own bound."""
+MAX_HEAD_BYTES = 128 * 1_024
+"""Of a request line with its headers, beside what one read brings; the same for what follows a body's last chunk."""
+
+
+class Protocol(httptools_impl.HttpToolsProtocol):
+    """uvicorn's, refusing with problems like everything else, and with a bound on what is no body."""
+
+    url = b""
+    _unused_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what one read brought."""
+        self._unused_bytes += len(data)
+        super().data_received(data)
+        if self._unused_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(
+                431, "headers_too_large", f"Request line and headers may have {MAX_HEAD_BYTES} bytes"
+            )
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        self._unused_bytes = 0
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        """Count anew: bodies have a bound of their own."""
+        self._unused_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Count anew."""
+        self._unused_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read, and close."""
+        if len(self.url) > MAX_URL_BYTES:
+            self._refuse(414, "address_too_long", f"An address may have {MAX_URL_BYTES} bytes")
+        else:
+            self._refuse(400, "bad_request", "This is not an HTTP request")
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        request_id = ids.new()
+        body = problems.problem(status, code, detail, request_id)
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", problems.MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            (b"x-request-id", request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        lines = [httptools_impl.STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in headers)]
+        self.transport.write(b"".join([*lines, b"\r\n", body]))
+        self.transport.close()
