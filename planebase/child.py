@@ -68,6 +68,7 @@ def popen_options(spec: Spec) -> dict[str, Any]:
         # Its own session: a Ctrl-C in the terminal reaches only the supervisor, which stops things in order.
         "start_new_session": True,
         "preexec_fn": tie_to_parent(spec.orphan_signal),
+        "umask": 0o077,  # whatever they keep is their owner's
     }
     if spec.user is not None:
         options |= {"user": spec.user, "group": spec.group, "extra_groups": []}
@@ -90,7 +91,10 @@ def open_log(path: Path) -> int:
 def bound_log(path: Path, max_bytes: int = _LOG_MAX_BYTES) -> None:
     """Set a log aside as `.1` when it has grown large; whoever appends to it goes on in the emptied file."""
     if path.exists() and path.stat().st_size > max_bytes:
-        shutil.copyfile(path, path.with_suffix(path.suffix + ".1"))
+        aside = os.open(path.with_suffix(path.suffix + ".1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with path.open("rb") as log, os.fdopen(aside, "wb") as out:
+            os.fchmod(aside, 0o600)  # an older one may have been open to others
+            shutil.copyfileobj(log, out)
         os.truncate(path, 0)
 
 

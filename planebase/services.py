@@ -37,6 +37,11 @@ class Services:
             "TEMPORAL_UI": f"http://{HOST}:{ports.temporal_ui}",
         }
 
+    @property
+    def keeps_mail(self) -> bool:
+        """Whether mails go to the sandbox, and not to a mail server that a person has set."""
+        return "PLANEBASE_SMTP_URL" not in os.environ
+
     def data_api(self) -> child.Spec:
         """The public Data API: nothing here reaches billing, DDL, audit or Temporal."""
         return self._python(
@@ -96,7 +101,7 @@ class Services:
                 "SANDBOX_HOST": HOST,
                 "SANDBOX_PORT": str(self._ports.sandbox),
                 "SANDBOX_SMTP_PORT": str(self._ports.smtp),
-                "SANDBOX_DATA_DIR": str(self._data_dir.path / "sandbox"),
+                "SANDBOX_DATA_DIR": str(self._data_dir.sandbox),
                 "SANDBOX_KEY": self._secrets["payments_key"],
             },
         )

@@ -79,7 +79,7 @@ def _begin_temporal() -> None:
             temporal_cli.start_in_background()
             _say(
                 "Fetching the Temporal server, which runs the long operations, in the background, or building"
-                " it if that cannot be (about 4 minutes, once per user). Nothing else waits for it."
+                " it if that cannot be (about 5 minutes, once per user). Nothing else waits for it."
             )
     except temporal_cli.TemporalMissing as error:
         _say(f"Note: {error}.")  # it is needed, and will stop things, only when a server is to start
@@ -185,4 +185,8 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        _say("Set-up is stopped; the next call goes on with it.")
+        sys.exit(130)

@@ -30,13 +30,14 @@ class PortTaken(RuntimeError):
 class Stack:
     """One platform. `up()` returns when everything is ready; `down()` stops it, whatever state it is in."""
 
-    def __init__(self, data_dir: DataDir, port_base: int, say: Say) -> None:
+    def __init__(self, data_dir: DataDir, port_base: int, say: Say, *, for_demo: bool = False) -> None:
         self.data_dir = data_dir
+        self._for_demo = for_demo
         self.ports = Ports(port_base)
         self._say = say
         self._secrets = data_dir.complete_secrets(LOGINS)
         self._services: dict[str, Service] = {}
-        self._ready = False
+        self._ready = self._stopping = False
         self._logs: asyncio.Task[None] | None = None
         self._started = time.monotonic()
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -70,7 +71,8 @@ class Stack:
 
     async def down(self) -> bool:
         """Stop workers (they finish what they hold), APIs, Temporal, PostgreSQL. False if nothing ran."""
-        self._ready = False
+        self._ready, self._stopping = False, True
+        self._save()  # first of all: who wants a stack now waits for this one to end
         if self._logs:
             self._logs.cancel()
         for names in (
@@ -157,9 +159,12 @@ class Stack:
         now = {
             "pid": os.getpid(),
             "port_base": self.ports.base,
+            "for_demo": self._for_demo,
             "ready": self._ready,
+            "stopping": self._stopping,
             "clean": clean,
             "started_at": self._started_at,
+            "keeps_mail": self._apps.keeps_mail,
             "services": {name: service.summary() for name, service in self._services.items()},
         }
         try:

@@ -80,13 +80,22 @@ class DataDir:
     def logs(self) -> Path:
         return self.path / "logs"
 
+    @property
+    def sandbox(self) -> Path:
+        return self.path / "sandbox"
+
+    @property
+    def mails(self) -> Path:
+        """What the sandbox's mail receiver keeps."""
+        return self.sandbox / "mails"
+
     def log(self, name: str) -> Path:
         """The log of one child."""
         return self.logs / f"{name}.log"
 
     def create(self) -> None:
         """Make the folder so that PostgreSQL's user can pass through it; an existing one is left alone."""
-        if not self.path.exists():
+        if not self.path.is_dir():
             self.path.mkdir(parents=True)
             self.path.chmod(0o755 if os.geteuid() == 0 else 0o700)
 
@@ -110,11 +119,12 @@ class DataDir:
         """Keep what `status --json` shows under `demo`."""
         files.write_json(self.path / "demo.json", value)
 
-    def claim(self, port_base: int) -> bool:
+    def claim(self, port_base: int, *, for_demo: bool = False) -> bool:
         """Become the stack of this folder, until this process ends; False when there is one already."""
         if not self._lock.acquire(timeout_s=0.5):
             return False
-        self.save_stack({**self.stack(), "pid": os.getpid(), "port_base": port_base, "ready": False})
+        mine = {"pid": os.getpid(), "port_base": port_base, "for_demo": for_demo}
+        self.save_stack({**self.stack(), **mine, "ready": False, "stopping": False})
         return True
 
     def secrets(self) -> dict[str, Any]:
@@ -156,6 +166,7 @@ def status(data_dir: DataDir) -> dict[str, Any]:
     return {
         "running": data_dir.is_running(),
         "ready": bool(stack.get("ready")),
+        "stopping": bool(stack.get("stopping")),
         "data_dir": str(data_dir.path),
         "logs": str(data_dir.logs),
         "pid": stack.get("pid"),
@@ -168,7 +179,11 @@ def status(data_dir: DataDir) -> dict[str, Any]:
             "namespace": "default",
             "ui": f"http://{HOST}:{ports.temporal_ui}",
         },
-        "sandbox": {"payments": f"http://{HOST}:{ports.sandbox}", "smtp": f"smtp://{HOST}:{ports.smtp}"},
+        "sandbox": {
+            "payments": f"http://{HOST}:{ports.sandbox}",
+            "smtp": f"smtp://{HOST}:{ports.smtp}",
+            "mails": str(data_dir.mails) if stack.get("keeps_mail") else None,
+        },
         "databases": {**owners, "data": {"local": owners["data"]}},
         "roles": {
             role.name: {database: dsn(role.name, database) for database in role.databases}

@@ -20,7 +20,6 @@ from planebase.paths import ROOT, cache_dir
 
 # Newer tags have a `replace`, which `go install` refuses.
 MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
-_PACKAGES = 1_300  # how many Go packages the build compiles, for the progress line
 _ANSWER_S = 5.0
 _TRANSFER_S = 600.0
 _BUILD_S = 3_600.0
@@ -202,7 +201,7 @@ def _build(say: Say, refused: str) -> None:
             " the Temporal CLI (https://docs.temporal.io/cli#install) or Go 1.24 or later (https://go.dev/dl,"
             " or `apt install golang-go`, `brew install go`), then run this again."
         )
-    say(f"Building it from source instead (`go install {MODULE}`): about 4 minutes, once per user.")
+    say(f"Building it from source instead (`go install {MODULE}`): about 5 minutes, once per user.")
     with tempfile.TemporaryDirectory(prefix=".build-", dir=cache_dir()) as folder:
         # Without cgo no C compiler is needed; -v logs each package, which is the progress.
         env = os.environ | {"GOBIN": folder, "CGO_ENABLED": "0"}
@@ -218,14 +217,24 @@ def _build(say: Say, refused: str) -> None:
                 raise TemporalMissing(f"the build took more than an hour and was ended; see {_log()}")
             if now - said >= _SAY_EVERY_S:
                 said = now
-                percent = 100 * _log().read_bytes()[before:].count(b"\n") // _PACKAGES
-                say(f"  building, {now - started:.0f} s; about {min(99, percent)} % compiled")
+                say(f"  building for {now - started:.0f} s: {_doing(_log().read_bytes()[before:])}")
         if process.returncode != 0:
             tail = "\n".join(_log().read_text(errors="replace").splitlines()[-12:])
             raise TemporalMissing(f"`go install {MODULE}` failed; the end of its log ({_log()}):\n{tail}")
-        say("  linking is done; trying it out")
+        say(f"  built in {time.monotonic() - started:.0f} s; trying it out")
         _install(Path(folder) / "temporal")
     say("The Temporal server is built.")
+
+
+def _doing(said: bytes) -> str:
+    """What the Go tool is at, by what it has said so far; how long that takes is unknown, so no share is told."""
+    lines = said.decode(errors="replace").splitlines()
+    packages = [line for line in lines if " " not in line]  # each is named when its turn comes
+    if not packages:
+        return f"{sum('downloading' in line for line in lines)} modules fetched"
+    if MODULE.partition("@")[0] in packages:
+        return f"all {len(packages)} packages compiled but the last, which is also linked"
+    return f"{len(packages)} packages compiled"
 
 
 def main() -> int:

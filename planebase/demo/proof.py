@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 
+from core.ids import is_ulid
 from planebase.demo.journal import Log
 
 
@@ -17,6 +19,12 @@ class Check:
     what: str
     count: int = 0
     wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to compare."""
+        return self.count == 0 and not self.wrong
 
     @property
     def holds(self) -> bool:
@@ -28,8 +36,16 @@ class Check:
         self.wrong.append(text)
 
 
-async def prove(log: Log, databases: dict[str, Any], deliveries: list[dict[str, Any]]) -> list[Check]:
-    """Compare one run's log with the databases (owner DSNs of `status --json`) and the receiver's log."""
+@dataclass(frozen=True)
+class Received:
+    """What arrived at the receivers; `mails` is None where another mail server than the sandbox got them."""
+
+    calls: list[dict[str, Any]]
+    mails: list[dict[str, Any]] | None
+
+
+async def prove(log: Log, databases: dict[str, Any], received: Received) -> list[Check]:
+    """Compare one run's log with the databases (owner DSNs of `status --json`) and with what was received."""
     data = await asyncpg.connect(next(iter(databases["data"].values())))
     activity = await asyncpg.connect(databases["activity"])
     control = await asyncpg.connect(databases["control"])
@@ -37,14 +53,18 @@ async def prove(log: Log, databases: dict[str, Any], deliveries: list[dict[str, 
     try:
         tables = log.run.get("tables", {})
         changes = await _changes(data, list(tables))
-        return [
+        tenants = log.run.get("tenants", [])
+        checks = [
             await _records(data, log, tables),
             _change_rows(log, changes),
             await _events(activity, changes),
-            await _usage(control, changes, log.run.get("tenants", [])),
-            await _ledger(control, log.run.get("tenants", [])),
-            await _delivered(alarms, log.run.get("tenants", []), deliveries),
+            await _usage(control, changes, tenants),
+            await _ledger(control, tenants),
+            await _webhooks(alarms, tenants, received.calls),
         ]
+        if received.mails is not None:
+            checks.append(await _mails(alarms, tenants, received.mails))
+        return checks
     finally:
         for conn in (data, activity, control, alarms):
             await conn.close()
@@ -194,22 +214,54 @@ async def _ledger(control: asyncpg.Connection, tenants: list[str]) -> Check:
     return check
 
 
-async def _delivered(
-    alarms: asyncpg.Connection, tenants: list[str], deliveries: list[dict[str, Any]]
-) -> Check:
+async def _webhooks(alarms: asyncpg.Connection, tenants: list[str], calls: list[dict[str, Any]]) -> Check:
     check = Check("each webhook notification that says sent was accepted under its one webhook-id")
-    rows = await alarms.fetch(
-        "select id, status from alarms.notifications where channel = 'webhook' and tenant_id = any($1::text[])",
-        tenants,
-    )
-    accepted = Counter(call["webhook_id"] for call in deliveries if call["status"] == 200)
-    check.count = len(rows)
-    known = {row["id"] for row in rows}
-    for row in rows:
-        if (row["status"] == "sent") != (accepted[row["id"]] >= 1):
-            check.differs(
-                f"notification {row['id']} is {row['status']}, accepted {accepted[row['id']]} times"
-            )
-    for webhook_id in set(accepted) - known:
-        check.differs(f"the receiver accepted {webhook_id}, which is no notification")
+    accepted = [(call["webhook_id"], None) for call in calls if call["status"] == 200]
+    rows = _of(tenants, await _notifications(alarms, "webhook"))
+    _delivered(check, rows, accepted)
+    for webhook_id, _ in accepted:
+        if webhook_id not in rows:
+            check.differs(f"the receiver accepted {webhook_id}, which is no notification to it")
     return check
+
+
+async def _mails(alarms: asyncpg.Connection, tenants: list[str], mails: list[dict[str, Any]]) -> Check:
+    check = Check("each e-mail notification that says sent arrived at its address under its one Message-ID")
+    rows = await _notifications(alarms, "email")
+    arrived = [(mail["message_id"].strip("<>").rpartition("@")[0], mail["to"]) for mail in mails]
+    _delivered(check, _of(tenants, rows), arrived)
+    for message_id, _ in arrived:
+        # Anybody may mail the sandbox by hand; such an id only the platform gives.
+        if is_ulid(message_id) and message_id not in rows:
+            check.differs(f"a mail arrived under {message_id}, which is no notification")
+    return check
+
+
+async def _notifications(alarms: asyncpg.Connection, channel: str) -> dict[str, asyncpg.Record]:
+    rows = await alarms.fetch(
+        'select id, tenant_id, "to", status from alarms.notifications where channel = $1', channel
+    )
+    return {row["id"]: row for row in rows}
+
+
+def _of(tenants: list[str], rows: dict[str, asyncpg.Record]) -> dict[str, asyncpg.Record]:
+    return {key: row for key, row in rows.items() if row["tenant_id"] in tenants}
+
+
+def _delivered(
+    check: Check, rows: dict[str, asyncpg.Record], arrivals: Sequence[tuple[str, str | None]]
+) -> None:
+    """Each row that says sent arrived, and no other; an arrival is an id, with an address where that is known."""
+    times = Counter(key for key, _ in arrivals)
+    check.count = len(rows)
+    for key, row in rows.items():
+        if (row["status"] == "sent") != (times[key] > 0):
+            check.differs(f"notification {key} is {row['status']} and arrived {times[key]} times")
+        elif times[key] > 1:
+            # No receiver can be told and the row written in one step; by the id it knows the second for the first.
+            check.notes.append(
+                f"{key} came {times[key]} times under its one id: a kill came before the first was noted"
+            )
+    for key, to in arrivals:
+        if key in rows and to not in (None, rows[key]["to"]):
+            check.differs(f"notification {key} went to {to}, not to {rows[key]['to']}")

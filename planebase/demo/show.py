@@ -18,6 +18,8 @@ from planebase.demo.proof import Check
 
 __all__ = ["Show", "runs"]
 
+_SHOWN = 3
+
 
 @dataclass
 class Show:
@@ -49,19 +51,19 @@ class Show:
             table.add_row(*row)
         self.console.print(table)
 
-    def proof(self, checks: list[Check]) -> None:
-        """The table of what was compared with the client's own log."""
+    def proof(self, checks: list[Check], *, is_complete: bool) -> None:
+        """The table of what was compared with the client's own log, and below it what differed, ids unbroken."""
         table = Table(title="What was proved, against the client's own log", title_justify="left")
         for name in ("promise", "compared", "holds"):
             table.add_column(name, overflow="fold")
         for check in checks:
-            shown = (
-                "[green]yes[/]"
-                if check.holds
-                else f"[red]NO[/] {'; '.join(check.wrong[:3]) or 'nothing to compare'}"
-            )
-            table.add_row(check.what, f"{check.count:,}", shown)
+            table.add_row(check.what, f"{check.count:,}", _verdict(check, is_complete=is_complete))
         self.console.print(table)
+        for check in checks:
+            for line in (*check.wrong[:_SHOWN], *check.notes[:_SHOWN]):
+                self.console.print(f"  {line}", soft_wrap=True, markup=False)
+            if len(check.wrong) > _SHOWN:
+                self.console.print(f"  … and {len(check.wrong) - _SHOWN} more differences like these")
 
     def runs(self, rows: list[tuple[str, str, str, str]]) -> None:
         """The table of workflow runs; links are printed whole, so that a terminal can open them."""
@@ -104,6 +106,14 @@ async def runs(temporal: dict[str, str], since: str) -> AsyncIterator[tuple[str,
         )
         state = found.status.name.lower() if found.status is not None else "unknown"
         yield found.workflow_type, await described.static_summary() or "", state, link
+
+
+def _verdict(check: Check, *, is_complete: bool) -> str:
+    if check.holds:
+        return "[green]yes[/]"
+    if check.is_empty:
+        return "[red]NO[/], there is nothing" if is_complete else "[dim]nothing to compare yet[/]"
+    return "[red]NO[/], see below"
 
 
 def _width() -> int | None:

@@ -15,22 +15,18 @@ from rich.console import Console
 from rich.table import Table
 
 from planebase import files
-from planebase.options import Output, OutputOption
-from planebase.state import DataDir, status
+from planebase.options import FAILED, DataDirOption, Output, OutputOption, running
+from planebase.state import DataDir
 
 __all__ = ["Api", "DataDirOption", "Output", "OutputOption", "WaitOption", "admin", "control", "show"]
 
-FAILED, NOT_RUNNING = 1, 3
 _TIMEOUT_S = 30.0
 _POLL_S = 0.2
 _PATIENCE_S = 600.0
 _TOTP_STEP_S = 30
+_PIPED_WIDTH = 1_000_000
 
 
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", envvar="PLANEBASE_DATA_DIR", help="The stack's folder."),
-]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the operation to end.")]
 
 
@@ -90,7 +86,7 @@ class Api:
 
 def control(data_dir: Path | None) -> Api:
     """The Control API, as the portal."""
-    now = _status(data_dir)
+    now = running(data_dir)
     return Api(now["control_api"], now["portal_token"])
 
 
@@ -99,7 +95,7 @@ def admin(data_dir: Path | None) -> Api:
 
     A code works once, and one that is sent again counts as an attempt at a break-in: so this waits for the next.
     """
-    now = _status(data_dir)
+    now = running(data_dir)
     who, totp = now["admin"], pyotp.TOTP(now["admin"]["totp_secret"])
     kept_at = DataDir(data_dir).path / "operator-session.json"
     kept = files.read_json(kept_at)
@@ -131,15 +127,17 @@ def show(value: Any, output: Output, columns: tuple[str, ...] = ()) -> None:
     if output is Output.json:
         print(json.dumps(value, indent=2, ensure_ascii=False))
         return
-    console = Console()
     if isinstance(value, list):
+        # A program that reads lines gets each row as one, however long.
+        console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
         table = Table(box=None, pad_edge=False)
         for name in columns:
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", no_wrap=name == "id")
         for row in value:
             table.add_row(*(_text(row.get(name)) for name in columns))
         console.print(table if value else "none")
         return
+    console = Console()
     for name in columns or tuple(value):
         console.print(f"[bold]{name}[/]  {_text(value.get(name))}", highlight=False, soft_wrap=True)
 
@@ -148,14 +146,6 @@ def _text(value: Any) -> str:
     if value is None:
         return "–"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _status(data_dir: Path | None) -> dict[str, Any]:
-    folder = DataDir(data_dir)
-    if not folder.is_running():
-        print(f"No stack is running in {folder.path}; start one with `make up`.", file=sys.stderr)
-        raise typer.Exit(NOT_RUNNING)
-    return status(folder)
 
 
 def _refusal(answer: httpx.Response) -> str:

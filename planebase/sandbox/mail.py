@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,11 @@ class Mailbox:
 
     def newest(self) -> list[dict[str, Any]]:
         """Return the newest messages, newest first, with text."""
-        files = sorted(self.folder.glob("*.eml"), reverse=True)[:_LISTED_MAX]
-        return [_summary(file) for file in files]
+        return [_summary(file) for file in self._files()[:_LISTED_MAX]]
+
+    def every(self) -> Iterator[dict[str, Any]]:
+        """Go through all messages, newest first."""
+        return map(_summary, self._files())
 
     def read(self, name: str) -> bytes | None:
         """Return one message as it came, or None."""
@@ -44,6 +48,9 @@ class Mailbox:
             return None
         file = self.folder / f"{name}.eml"
         return file.read_bytes() if file.exists() else None
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.eml"), reverse=True)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Take a message: 250 means that it is on disk (aiosmtpd calls this by its name)."""

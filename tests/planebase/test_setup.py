@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from planebase import setup
-from planebase.__main__ import app
+from planebase.cli import app
 from planebase.paths import ROOT, VENV
 
 
@@ -52,3 +52,4 @@ def test_the_command_is_installed_and_documents_its_exit_codes() -> None:
         answer = CliRunner().invoke(app, [*arguments, "--help"])
         assert answer.exit_code == 0
         assert "3 no stack is running" in " ".join(answer.stdout.split())
+    assert "nothing was compared" in " ".join(CliRunner().invoke(app, ["demo", "--help"]).stdout.split())

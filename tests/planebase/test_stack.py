@@ -15,8 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
+from planebase import launch
 from planebase.paths import ROOT
 from planebase.ports import free_base, is_free
+from planebase.state import DataDir
 
 
 @dataclass
@@ -27,17 +29,23 @@ class Command:
     port_base: int
 
     def __call__(self, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        return self.ended(self.begin(*arguments, cwd=cwd))
+
+    def begin(self, *arguments: str, cwd: Path = ROOT) -> subprocess.Popen[str]:
         where = {"PLANEBASE_DATA_DIR": str(self.data_dir), "PLANEBASE_PORT_BASE": str(self.port_base)}
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "planebase", *arguments],
             cwd=cwd,
             env=os.environ | where,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
-            check=False,
         )
+
+    def ended(self, begun: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+        out, errors = begun.communicate(timeout=120)
+        return subprocess.CompletedProcess(begun.args, begun.returncode, out, errors)
 
     def status(self) -> dict[str, Any]:
         answer = self("status", "--json")
@@ -133,12 +141,93 @@ def test_kill_9_of_the_supervisor_leaves_nothing_and_the_next_up_recovers(planeb
     assert planebase.status()["admin"]["password"] == password
 
 
+def test_up_beside_a_stack_that_is_stopping_waits_for_its_end_and_starts_another(planebase: Command) -> None:
+    first = planebase.status()["pid"]
+    os.kill(first, signal.SIGTERM)
+    until(lambda: DataDir(planebase.data_dir).stack()["stopping"])
+    up = planebase("up", "--detach")
+    assert up.returncode == 0, up.stderr
+    assert f"stopping here (process {first}" in up.stdout
+    assert "Planebase is ready after" in up.stdout
+    assert planebase.status()["ready"]
+    assert planebase.status()["pid"] != first
+
+
+def test_up_beside_a_demos_own_stack_waits_for_its_end_and_starts_one_that_stays(planebase: Command) -> None:
+    planebase("down")
+    folder = DataDir(planebase.data_dir)
+    demos = launch.run_detached(folder, planebase.port_base, lambda _: None, for_demo=True)
+    assert demos is not None
+    up, impatient = planebase.begin("up", "--detach"), planebase.begin("up")
+    for waiting in (up, impatient):
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline().startswith("A demo runs here on a stack of its own")
+    impatient.send_signal(signal.SIGINT)
+    assert (planebase.ended(impatient).returncode, planebase.ended(impatient).stderr) == (130, "")
+    assert planebase.status()["pid"] == demos.pid
+    launch.stop(demos)
+    launch.stop(demos)  # by now another's place, which it leaves alone
+    ended = planebase.ended(up)
+    assert ended.returncode == 0, ended.stderr
+    assert planebase.status()["ready"]
+    assert planebase.status()["pid"] != demos.pid
+
+
+def test_of_two_ups_at_once_one_starts_it_and_the_other_says_where(planebase: Command) -> None:
+    planebase("down")
+    both = [planebase.begin("up", "--detach") for _ in range(2)]
+    ended = [planebase.ended(up) for up in both]
+    assert [up.returncode for up in ended] == [0, 0], ended
+    assert sum("already running" in up.stdout for up in ended) == 1
+
+
 def test_down_stops_everything_and_may_be_repeated(planebase: Command) -> None:
     processes = planebase.processes()
     assert planebase("down").returncode == 0
     assert all(gone(process) for process in processes)
     assert planebase("down").returncode == 0
     assert is_free(planebase.port_base)
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["no folder", "a folder"])
+def test_where_nothing_runs_each_verb_says_so(tmp_path: Path, is_there: bool) -> None:
+    planebase = Command(tmp_path if is_there else tmp_path / "none", 8100)
+    for verb in (("status",), ("status", "--json"), ("totp",), ("tenants", "list")):
+        answer = planebase(*verb)
+        assert (answer.returncode, answer.stdout) == (3, ""), verb
+        assert answer.stderr == f"No stack is running in {planebase.data_dir}; start one with `make up`.\n"
+    down = planebase("down")
+    assert (down.returncode, down.stdout) == (0, f"No stack is running in {planebase.data_dir}.\n")
+    assert planebase.data_dir.exists() == is_there
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for verb in ("up", "demo"):
+        for data_dir in (tmp_path / "file", tmp_path / "file" / "below"):
+            answer = Command(data_dir, 8100)(verb)
+            assert (answer.returncode, answer.stdout) == (1, "")
+            assert answer.stderr.startswith(f"planebase: {data_dir} cannot be the stack's folder: ")
+
+
+# Whoever imports the first library of ours gets the signal: no program is loaded earlier.
+INTERRUPTED_AT_ONCE = """
+import os, signal, sys
+class Signal:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Signal())
+from planebase.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_in_the_first_moment_ends_it_without_a_word() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_ONCE], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_wrong_usage_has_its_own_exit_code(tmp_path: Path) -> None:

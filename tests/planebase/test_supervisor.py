@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from planebase import child
 from planebase.child import Spec
 from planebase.guard import Guard
 from planebase.paths import ROOT
@@ -78,6 +80,22 @@ async def test_a_child_that_cannot_start_is_an_error_with_the_end_of_its_log(tmp
     with pytest.raises(StartFailed, match="no such setting"):
         await probe.start()
     await probe.stop()
+
+
+def test_a_log_that_is_set_aside_stays_its_owners(tmp_path: Path) -> None:
+    log, aside = tmp_path / "probe.log", tmp_path / "probe.log.1"
+    aside.touch(mode=0o644)
+    os.write(child.open_log(log), b"said")
+    child.bound_log(log, max_bytes=3)
+    assert (log.read_bytes(), aside.read_bytes()) == (b"", b"said")
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (log, aside)} == {0o600}
+
+
+async def test_what_a_child_writes_is_its_owners(tmp_path: Path) -> None:
+    probe = service(tmp_path, f"open({str(tmp_path / 'kept')!r}, 'w'); {STEADY}")
+    await probe.start()
+    await probe.stop()
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o600
 
 
 PARENT = """

@@ -41,3 +41,15 @@ def test_where_none_can_be_had_the_message_says_what_to_install(
     with pytest.raises(temporal_cli.TemporalMissing, match=r"Install either the Temporal CLI .* or Go"):
         temporal_cli.ensure(said.append)
     assert any("official download cannot be used" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("said", "doing"),
+    [
+        ("go: downloading go.uber.org/fx v1.2\ngo: downloading go.uber.org/dig v1.1\n", "2 modules fetched"),
+        ("go: downloading go.uber.org/fx v1.2\nerrors\nio\n", "2 packages compiled"),
+        ("io\ngithub.com/temporalio/cli/cmd/temporal\n", "all 2 packages compiled but the last"),
+    ],
+)
+def test_a_build_whose_length_is_unknown_tells_what_it_is_at_and_no_share(said: str, doing: str) -> None:
+    assert temporal_cli._doing(said.encode()).startswith(doing)
