@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from db import roles
 from planebase import files
 from planebase.paths import ROOT
 from planebase.ports import HOST
@@ -20,8 +21,12 @@ async def prepare(data_dir: DataDir, cluster: Cluster, secrets: Mapping[str, Any
     stamp_file = data_dir.path / "prepared.json"
     stamp = _stamp(cluster, secrets)
     if files.read_json(stamp_file).get("stamp") == stamp:
-        return
-    from db import deploy, roles  # late: the usual start needs none of SQLAlchemy
+        # The stamp tells what we did, not what roles did to themselves since.
+        altered = await roles.altered(cluster.dsn(), secrets["passwords"])
+        if not altered:
+            return
+        say(f"Not as they were set up, by login or by settings, and so set up again: {', '.join(altered)}")
+    from db import deploy  # late: the usual start needs none of SQLAlchemy
 
     say("Setting up the databases: roles, then the migrations of " + ", ".join(roles.DATABASES))
     await deploy.deploy(

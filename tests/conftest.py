@@ -53,6 +53,15 @@ class Databases:
         async with self.connect(roles.OWNERS[database], database) as conn:
             yield conn
 
+    @contextlib.asynccontextmanager
+    async def administer(self, database: str = "postgres") -> AsyncIterator[asyncpg.Connection]:
+        """A connection as the server's superuser."""
+        conn = await asyncpg.connect(self.cluster.dsn(database))
+        try:
+            yield conn
+        finally:
+            await conn.close()
+
 
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:

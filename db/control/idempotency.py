@@ -26,7 +26,7 @@ async def claim(session: ControlSession, caller: str, key: str, request_hash: st
     Raises Conflict while a call with this key is under way, and Invalid when it was another call's.
     """
     # An INSERT would wait for its twin; a lock that is taken answers at once.
-    lock = func.pg_try_advisory_xact_lock(func.hashtextextended(f"control {caller} {key}", 1))
+    lock = func.control.lock_key(caller, key)
     if not await session.scalar(select(lock)):
         raise Conflict("a call with this Idempotency-Key is under way", code="idempotency_in_flight")
     row = (

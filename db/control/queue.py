@@ -10,7 +10,7 @@ import asyncpg
 from core.ids import Ulid
 
 _ROW = """o.id, o.kind, o.subject_id, o.tenant_id, o.base_id, o.input_json, o.requested_by, o.created_at,
-          o.workflow_id, o.run_id"""
+          o.workflow_id, o.run_id, o.error_json"""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,15 @@ class Queued:
     created_at: datetime
     workflow_id: str | None
     run_id: str | None
+    error: dict[str, Any] | None
+    """Why an earlier run of it was ended from outside, or is being undone."""
 
 
 async def become_starter(conn: asyncpg.Connection) -> bool:
     """Take the lock of the one process that starts runs; it is held as long as the session lives."""
-    return bool(await conn.fetchval("select pg_try_advisory_lock(hashtextextended('planebase starter', 0))"))
+    return bool(
+        await conn.fetchval("select pg_try_advisory_lock(hashtext('planebase'), hashtext('starter'))")
+    )
 
 
 async def claim(conn: asyncpg.Connection, kinds: list[str]) -> Queued | None:
@@ -129,6 +133,23 @@ async def settle(
     return row is not None
 
 
+async def leave(conn: asyncpg.Connection, operation_id: Ulid, run_id: str, error: dict[str, Any]) -> bool:
+    """Leave an operation whose run has ended to a fresh one, and let none of its steps through any more.
+
+    False when it had ended after all.
+    """
+    row = await conn.fetchval(
+        """
+        update control.operations
+           set run_id = null, error_json = $3::jsonb, cancelable = false, eta = null, updated_at = now()
+         where id = $1 and state = 'running' and run_id = $2 returning id""",
+        operation_id,
+        run_id,
+        json.dumps(error),
+    )
+    return row is not None
+
+
 async def depth(conn: asyncpg.Connection) -> int:
     """Return how many operations wait."""
     return int(await conn.fetchval("select count(*) from control.operations where state = 'queued'"))
@@ -136,4 +157,9 @@ async def depth(conn: asyncpg.Connection) -> int:
 
 def _queued(row: asyncpg.Record) -> Queued:
     values = dict(row)
-    return Queued(input=json.loads(values.pop("input_json")), **values)
+    error = values.pop("error_json")
+    return Queued(
+        input=json.loads(values.pop("input_json")),
+        error=None if error is None else json.loads(error),
+        **values,
+    )

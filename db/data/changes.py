@@ -8,7 +8,6 @@ import asyncpg
 from core.ids import Ulid, derived
 from core.metering import runs_event_id
 
-_LOCK = "planebase relay"
 _CURSOR = "relay"
 
 
@@ -55,7 +54,7 @@ class Batch:
 
 async def try_lock(conn: asyncpg.Connection) -> bool:
     """Become this database's one relay, until the connection closes; False while another one is."""
-    return bool(await conn.fetchval("select pg_try_advisory_lock(hashtextextended($1, 0))", _LOCK))
+    return bool(await conn.fetchval("select pg_try_advisory_lock(hashtext('planebase'), hashtext('relay'))"))
 
 
 async def cursor(conn: asyncpg.Connection) -> Cursor:

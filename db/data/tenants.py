@@ -39,7 +39,7 @@ async def create_home(conn: asyncpg.Connection, tenant_id: Ulid, operation_id: U
     schema, role = names.schema(tenant_id), names.role(tenant_id)
     await conn.execute("set local role none")
     # Concurrent grants of one group fail with "tuple concurrently updated".
-    await conn.execute("select pg_advisory_xact_lock(hashtextextended('tenant roles', 0))")
+    await conn.execute("select pg_advisory_xact_lock(hashtext('planebase'), hashtext('tenant roles'))")
     if not await conn.fetchval("select 1 from pg_roles where rolname = $1", f"tenant_{tenant_id}"):
         await conn.execute(f"create role {role} nologin")
     await conn.execute(f"grant tenant_members to {role} with inherit true, set false")
@@ -71,7 +71,7 @@ async def drop_home(conn: asyncpg.Connection, tenant_id: Ulid, operation_id: Uli
     await conn.execute(f"drop schema if exists {names.schema(tenant_id)} cascade")
     await conn.execute("delete from platform.fences where tenant_id = $1", tenant_id)
     await conn.execute("set local role none")
-    await conn.execute("select pg_advisory_xact_lock(hashtextextended('tenant roles', 0))")
+    await conn.execute("select pg_advisory_xact_lock(hashtext('planebase'), hashtext('tenant roles'))")
     await conn.execute(f"drop role if exists {names.role(tenant_id)}")
 
 

@@ -447,6 +447,12 @@ end $$;
 create trigger operations_tell after insert on control.operations
   for each statement execute function control.tell_starter();
 
+-- Locks an idempotency key for the transaction; false where another call has it. The APIs may call no lock itself.
+create function control.lock_key(p_caller text, p_key text) returns boolean
+language sql volatile security definer set search_path = '' as $$
+  select pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', 'control', p_caller, p_key), 1))
+$$;
+
 -- The public API's only doors --------------------------------------------------------------------------------
 
 create function gateway.authenticate(p_token_hash text, p_base_id text)
@@ -531,6 +537,7 @@ grant update (plan_id, seats, status, updated_at) on control.subscriptions to co
 grant update (auto_refill_enabled, refill_threshold_cents, refill_amount_cents, payment_customer, updated_at)
   on control.wallets to control_api;
 grant select on control.idempotency to control_api, admin_api;
+grant execute on function control.lock_key(text, text) to control_api, admin_api;
 grant update (state, cancelable, ended_at, updated_at) on control.operations to control_api, admin_api;
 
 grant select, insert on control.admin_sessions to admin_api;
