@@ -81,14 +81,8 @@ def _measured(module: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _enter(stack: Stack) -> str:
-    claims = {
-        "tenant": stack.tenant_id,
-        "workspace": stack.workspace_id,
-        "base": stack.base_id,
-        "role": "editor",
-    }
-    settings = ", ".join(f"set_config('pb.{name}', '{value}', true)" for name, value in claims.items())
-    return f"begin; set local role {names.role(stack.tenant_id)}; select {settings}"
+    claims = f"{stack.tenant_id} {stack.workspace_id} {stack.base_id} editor"
+    return f"begin; set local role {names.role(stack.tenant_id)}; select set_config('pb.claims', '{claims}', true)"
 
 
 def _sql(stack: Stack, operation: str) -> str:

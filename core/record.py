@@ -48,7 +48,7 @@ _SYSTEM = (
     Field("updated_at", "updated_at", TYPES["datetime"], Options(), required=True),
     Field("version", "version", TYPES["integer"], Options(), required=True),
 )
-ID = _SYSTEM[0]
+ID, CREATED_AT = _SYSTEM[:2]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ Measured: asyncpg's own pool took a fifth of the time of a small request in the 
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -23,19 +23,19 @@ IDLE_S = 120.0
 
 
 class Connection(asyncpg.Connection):
-    """A connection with its one statement, and what that has prepared on it, the least used first."""
+    """A connection with its statements, and what those have prepared on it, the least used first."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.prepared: OrderedDict[str, bool] = OrderedDict()
         """By name; False where a refusal left open whether it is there."""
-        self.statement: Any = None
+        self.statements: list[Any] = []
         self.uses = 0
         self.used_at = 0.0
 
 
-async def connect(statement: str, **where: Any) -> Connection:
-    """Open a connection on which `statement` is prepared and JSON passes as bytes."""
+async def connect(statements: Sequence[str], **where: Any) -> Connection:
+    """Open a connection on which `statements` are prepared and JSON passes as bytes."""
     conn = await asyncpg.connect(
         timeout=pools.CONNECT_TIMEOUT_S,
         command_timeout=pools.COMMAND_TIMEOUT_S,
@@ -50,7 +50,7 @@ async def connect(statement: str, **where: Any) -> Connection:
     )
     try:
         await pools.json_as_bytes(conn)
-        conn.statement = await conn.prepare(statement)
+        conn.statements = [await conn.prepare(statement) for statement in statements]
     except BaseException:
         conn.terminate()
         raise

@@ -24,7 +24,8 @@ MAX_BASES = 2_000
 TRUSTED_S = 0.2
 """How long a base that was compared with the database is believed to be as it was."""
 _NO_TABLE = "there is no such table"
-_CHECK = Statement("select null::json, 0, null::json")
+_NONE = b"{}"
+_CHECK = Statement("select null::json, null::json")
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Catalog:
     async def present(self, home: Home, claims: Claims, known: Base) -> Base:
         """Return the claims' base as it is now; one comparison where `known` is still that."""
         try:
-            await home.run(f'{claims.prefix},"catalog":{known.catalog},"expect":0}}', _CHECK, b"{}", 0)
+            await home.read(claims, known.catalog, _CHECK, _NONE)
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB002":
                 return await self.reload(home, claims)
@@ -124,14 +125,14 @@ async def _load(home: Home, claims: Claims) -> Base:
     statement = Statement(
         f"""select json_build_object(
                      'catalog', current_setting('pb.catalog')::bigint,
-                     'tables', coalesce((select json_agg(t) from {tables} t where t.base_id = $2 ->> 'base'), '[]'),
+                     'tables', coalesce((select json_agg(t) from {tables} t where t.base_id = $2[1]), '[]'),
                      'fields', coalesce((select json_agg(f order by f.position, f.id) from {fields} f
-                                          where f.base_id = $2 ->> 'base'), '[]')),
-                   0, null::json"""
+                                          where f.base_id = $2[1]), '[]')),
+                   null::json"""
     )
     try:
-        # Without a catalog version in the ctx the fence tells its own, read before the metadata: never newer.
-        answer = await home.run(claims.prefix + ',"expect":0}', statement, b"{}", 0)
+        # Without a catalog version the fence tells its own, read before the metadata: never newer.
+        answer = await home.read(claims, None, statement, _NONE, [claims.base_id])
     except asyncpg.PostgresError as error:
         raise general(error) or error from error
     found = json.loads(answer.body)

@@ -1,10 +1,10 @@
 """Tenants' homes: bounded pools on the data clusters, and the one call that enters a tenant."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from json import dumps
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -15,14 +15,18 @@ from db.data.statements import Statement
 from db.lines import Connection, Lines, connect
 from db.pools import Address
 
-_RUN = "select body, hint, replayed_status from platform.run($1, $2, $3, $4, $5)"
+_READ = "select body, hint from platform.read($1, $2, $3, $4, $5, $6, $7, $8)"
+_WRITE = (
+    "select body, hint, replayed_status from platform.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
+    " $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+)
 _MAX_PREPARED = 200
 """A backend keeps 20 to 45 KB for each."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """Who calls, for which base, and where its tenant lives: what `platform.enter` compares and sets."""
+    """Who calls, for which base, and where its tenant lives: what entering compares and sets."""
 
     tenant_id: str
     workspace_id: str
@@ -33,13 +37,32 @@ class Claims:
     actor_id: str | None
 
     @cached_property
-    def prefix(self) -> str:
-        """The beginning of every ctx."""
-        actor = f'"actor":"{self.actor_id}",' if self.actor_id else ""
-        return (
-            f'{{"tenant":"{self.tenant_id}","workspace":"{self.workspace_id}","base":"{self.base_id}",'
-            f'"role":"{self.role}","generation":{self.generation},{actor}"token":"{self.token_id}"'
-        )
+    def words(self) -> str:
+        """What is compared with the policies, after the tenant."""
+        return f"{self.workspace_id} {self.base_id} {self.role}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A call's Idempotency-Key, what tells it from another call with the same key, and the status it is kept with."""
+
+    key: str
+    request_hash: str
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a write is besides its statement: whose operation, on which schema, and how much it may do."""
+
+    operation_id: str
+    schema_version: int
+    expect: int | None
+    """How many rows it must affect; None where any number up to `most` is right."""
+    most: int
+    key: Key | None = None
+    match: list[int] | None = None
+    """The versions that may be changed; None for any."""
 
 
 class Answer(NamedTuple):
@@ -51,27 +74,89 @@ class Answer(NamedTuple):
 
 
 class Home:
-    """One data cluster, as the Data API's role: it may execute `platform.run` and nothing else."""
+    """One data cluster, as the Data API's role: it may execute `platform.read` and `platform.write`, nothing else."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
 
-    async def run(self, ctx: str, statement: Statement, params: bytes, max_affected: int) -> Answer:
-        """Enter the tenant that `ctx` names, run one statement, and leave; all of it or nothing.
+    async def read(
+        self,
+        claims: Claims,
+        catalog: int | None,
+        statement: Statement,
+        params: bytes,
+        ids: Sequence[str] = (),
+    ) -> Answer:
+        """Enter the tenant, read by one statement, and leave.
 
         Raises asyncpg.PostgresError as the database said it, Unavailable where it said nothing.
         """
+        head = (claims.tenant_id, claims.words, claims.generation, catalog)
+        row = await self._called(0, head, statement, (params, ids))
+        return Answer(row[0], row[1], None)
+
+    async def write(
+        self,
+        claims: Claims,
+        catalog: int,
+        effect: Effect,
+        statement: Statement,
+        params: bytes,
+        ids: Sequence[str] = (),
+        *,
+        replay: bool = False,
+    ) -> Answer:
+        """Enter the tenant, write by one statement, and leave; all of it or nothing.
+
+        `replay` sends along what answers a call that was done before. Raises as `read` does.
+        """
+        key = effect.key
+        named = (None, None, None) if key is None else (key.key, key.request_hash, key.status)
+        head = (
+            claims.tenant_id,
+            claims.words,
+            claims.generation,
+            catalog,
+            effect.schema_version,
+            claims.token_id,
+            claims.actor_id,
+            effect.operation_id,
+            *named,
+        )
+        tail = (
+            statement.otherwise,
+            statement.replay if replay else None,
+            params,
+            ids,
+            effect.match,
+            effect.expect,
+            effect.most,
+        )
+        row = await self._called(1, head, statement, tail)
+        return Answer(row[0], row[1], row[2])
+
+    async def close(self) -> None:
+        """Close the connections; what is under way has a few seconds."""
+        await self._lines.close()
+
+    async def _called(
+        self, which: int, head: tuple[Any, ...], statement: Statement, tail: tuple[Any, ...]
+    ) -> Any:
         try:
             conn = await self._lines.take()
         except pools.AWAY as error:
             raise Unavailable("the tenant's database does not answer") from error
         try:
-            if statement.keep:
-                row = await _run_kept(conn, ctx, statement, params, max_affected)
-            else:
-                row = await conn.statement.fetchrow(
-                    ctx.encode(), statement.sql, statement.otherwise, params, max_affected
-                )
+            call = conn.statements[which]
+            if not statement.keep:
+                return await call.fetchrow(*head, None, statement.sql, *tail)
+            name = statement.name
+            if conn.prepared.get(name):
+                conn.prepared.move_to_end(name)
+                # Whoever stands between us and the server lost it.
+                with suppress(asyncpg.InvalidSQLStatementNameError):
+                    return await call.fetchrow(*head, name, None, *tail)
+            return await _prepared(conn, call, head, statement, tail)
         except asyncpg.PostgresError:
             raise
         except pools.AWAY as error:
@@ -82,11 +167,6 @@ class Home:
             raise
         finally:
             self._lines.give(conn)
-        return Answer(row[0], row[1], row[2])
-
-    async def close(self) -> None:
-        """Close the connections; what is under way has a few seconds."""
-        await self._lines.close()
 
 
 class Homes:
@@ -101,7 +181,7 @@ class Homes:
         """Return the home at `address`; nothing connects before its first run."""
         home = self._homes.get(address)
         if home is None:
-            open_line = partial(connect, _RUN, **address._asdict(), **self._credential)
+            open_line = partial(connect, (_READ, _WRITE), **address._asdict(), **self._credential)
             home = self._homes[address] = Home(Lines(open_line, max_size=self._pool_max_size))
         return home
 
@@ -110,26 +190,20 @@ class Homes:
         await asyncio.gather(*(home.close() for home in self._homes.values()))
 
 
-async def _run_kept(
-    conn: Connection, ctx: str, statement: Statement, params: bytes, max_affected: int
+async def _prepared(
+    conn: Connection, call: Any, head: tuple[Any, ...], statement: Statement, tail: tuple[Any, ...]
 ) -> Any:
+    """Run a statement that is to be prepared on the way."""
     prepared, name = conn.prepared, statement.name
-    named = f'{ctx[:-1]},"statement":"{name}"}}'.encode()
-    if prepared.get(name):
-        prepared.move_to_end(name)
-        # Whoever stands between us and the server lost it.
-        with suppress(asyncpg.InvalidSQLStatementNameError):
-            return await conn.statement.fetchrow(named, None, statement.otherwise, params, max_affected)
     if name not in prepared and len(prepared) >= _MAX_PREPARED:
         await _forget_oldest(conn)
     prepared[name] = False
-    call = (named, statement.sql, statement.otherwise, params, max_affected)
     try:
-        row = await conn.statement.fetchrow(*call)
+        row = await call.fetchrow(*head, name, statement.sql, *tail)
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
-        row = await conn.statement.fetchrow(*call)
+        row = await call.fetchrow(*head, name, statement.sql, *tail)
     # A repeated call is answered before anything is prepared.
-    prepared[name] = row[2] is None
+    prepared[name] = len(row) < 3 or row[2] is None
     return row
 
 
@@ -137,8 +211,3 @@ async def _forget_oldest(conn: Connection) -> None:
     oldest, _ = conn.prepared.popitem(last=False)
     with suppress(asyncpg.InvalidSQLStatementNameError):  # a call may be refused before it is prepared
         await conn.execute(f"deallocate {oldest}")
-
-
-def member(name: str, value: object) -> str:
-    """Return one more member of a ctx."""
-    return f',"{name}":{dumps(value)}'

@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from core import filter as filters
 from core import record
@@ -29,6 +30,14 @@ _SIGNS = {
 }
 
 
+class _Form(NamedTuple):
+    """What tells one statement of a listing from another: which values of the place are empty, the page's size."""
+
+    empty: tuple[bool, ...] | None
+    size: int | None
+    is_quick: bool
+
+
 class Listing:
     """A list's query, read and compiled: what does not change from page to page."""
 
@@ -41,44 +50,72 @@ class Listing:
         self.values: list[str] = []
         """The filter's values, as `params.q`."""
         self._condition = _ALL if tree is None else self._compiled(tree)
-        self._statements: dict[tuple[tuple[bool, ...] | None, int | None], Statement] = {}
+        self._statements: dict[_Form, Statement] = {}
 
-    def statement(self, after: Sequence[str | None] | None, limit: int) -> Statement:
+    def statement(self, after: Sequence[str | None] | None, limit: int, *, exact: bool = False) -> Statement:
         """Return the statement for the page after a place; one for each pattern of empty values in it.
 
-        A page of a common size without a filter keeps its plan, which then needs to know the size.
+        A page of a common size without a filter keeps its plan, which then needs to know the size. Where an index
+        has the order as well, that plan answers no body at all for a page that would be too large: it is then to be
+        asked for `exact`ly.
         """
         pattern = None if after is None else tuple(value is None for value in after)
         size = limit if self._condition == _ALL and limit in _KEPT_LIMITS else None
-        if (pattern, size) not in self._statements:
-            self._statements[pattern, size] = Statement(self._sql(pattern, size), keep=size is not None)
-        return self._statements[pattern, size]
+        form = _Form(pattern, size, is_quick=size is not None and self._has_index and not exact)
+        if form not in self._statements:
+            sql = self._quick(form) if form.is_quick else self._exact(form)
+            self._statements[form] = Statement(sql, keep=size is not None)
+        return self._statements[form]
 
-    def _sql(self, empty: tuple[bool, ...] | None, size: int | None) -> str:
-        limit = "($1 ->> 'limit')::int" if size is None else str(size)
+    @property
+    def _has_index(self) -> bool:
+        first, *others = self.order
+        return len(others) < 2 and (first.field in (record.ID, record.CREATED_AT) or first.field.type.indexed)
+
+    def _rows(self, form: "_Form", limit: str) -> str:
         columns = ["id", "created_at", "updated_at", "version", *map(column, self.fields)]
         columns += [column(key.field) for key in self.order if column(key.field) not in columns]
-        order = ", ".join(f"r.{column(key.field)}{' desc' if key.descending else ''}" for key in self.order)
-        end = f"order by {order} limit {limit} + 1"
+        end = f"order by {self._order} limit {limit}"
         selected = f"select {', '.join(f'r.{c}' for c in columns)} from {physical(self.table)} r"
-        branches = [_ALL] if empty is None else after(self.order, empty)
+        branches = [_ALL] if form.empty is None else after(self.order, form.empty)
         rows = [f"{selected} where {self._condition} and {branch} {end}" for branch in branches]
-        if len(rows) > 1:
-            rows = [f"select * from ({' union all '.join(f'({part})' for part in rows)}) r {end}"]
-        place = ", ".join(f"r.{column(key.field)}::text" for key in self.order)
+        if len(rows) == 1:
+            return rows[0]
+        return f"select * from ({' union all '.join(f'({part})' for part in rows)}) r {end}"
+
+    @property
+    def _order(self) -> str:
+        return ", ".join(f"r.{column(key.field)}{' desc' if key.descending else ''}" for key in self.order)
+
+    @property
+    def _place(self) -> str:
+        return ", ".join(f"r.{column(key.field)}::text" for key in self.order)
+
+    def _quick(self, form: "_Form") -> str:
+        """Read a page, and its last row and the next once more: less work than to count and sum on the way."""
+        size = form.size or 0
+        last_two = f"select * from ({self._rows(form, str(size + 1))}) r offset {size - 1}"
+        return f"""
+          select case when octet_length(p.body::text) <= {MAX_PAGE_BYTES} then p.body end,
+                 (select (array_agg(json_build_array({self._place}) order by {self._order}))[1]
+                    from ({last_two}) r having count(*) = 2)
+            from (select coalesce(json_agg({record_json(self.fields)} order by {self._order}), '[]') as body
+                    from ({self._rows(form, str(size))}) r) p"""
+
+    def _exact(self, form: "_Form") -> str:
+        limit = "($1 ->> 'limit')::int" if form.size is None else str(form.size)
         # A page ends before the row that is one too many, or that would make it too large; after its last row the
         # next one begins.
         fits = f"r.n <= {limit} and (r.n = 1 or r.bytes <= {MAX_PAGE_BYTES})"
         is_last = f"{fits} and (r.n = {limit} or r.bytes_next > {MAX_PAGE_BYTES})"
         return f"""
           select coalesce(json_agg(r.j order by r.n) filter (where {fits}), '[]'),
-                 0,
                  min(case when r.bytes_next is not null and {is_last}
-                          then json_build_array({place})::text end)::json
+                          then json_build_array({self._place})::text end)::json
             from (select r.*, lead(r.bytes) over (order by r.n) as bytes_next
                     from (select r.*, sum(octet_length(r.j::text)) over (order by r.n rows unbounded preceding) as bytes
                             from (select row_number() over () as n, {record_json(self.fields)} as j, r.*
-                                    from ({rows[0]}) r) r) r) r"""
+                                    from ({self._rows(form, f"{limit} + 1")}) r) r) r) r"""
 
     def _compiled(self, tree: Filter) -> str:
         match tree:

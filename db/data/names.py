@@ -13,6 +13,14 @@ def literal(text: str) -> str:
     return f"'{parse(text)}'"
 
 
+def claims(tenant_id: str, workspace_id: str, base_id: str, role: str = "") -> str:
+    """Return the literal that claims are compared with, or, without a role, that they begin with."""
+    words = (*map(parse, (tenant_id, workspace_id, base_id)), role)
+    if role and not role.isalpha():
+        raise ValueError("a role is one word")
+    return f"'{' '.join(words)}'"
+
+
 def schema_name(tenant_id: str) -> str:
     """Return the name of a tenant's schema, which is its role's name too."""
     return f"tenant_{parse(tenant_id)}"
@@ -54,6 +62,11 @@ def column(field_id: str) -> str:
 def unique_name(field_id: str) -> str:
     """Return the name of the index that keeps a field's values unique."""
     return f"u_{parse(field_id)}"
+
+
+def order_name(field_id: str) -> str:
+    """Return the name of the index in the order of a field's values."""
+    return f"o_{parse(field_id)}"
 
 
 def required_name(field_id: str) -> str:

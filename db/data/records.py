@@ -1,33 +1,26 @@
 """Records: one statement each, compiled for the table's version, in one round trip."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
 
 from core import ids
 from core.body import MAX_RECORDS, Body
-from core.errors import Conflict, NotFound, StaleSchema
+from core.errors import Conflict, NotFound, PlanebaseError, StaleSchema
 from core.ids import Ulid
 from core.record import Table
 from core.schema.closed import pointer
 from db.data import statements
 from db.data.catalog import Base, Catalog
-from db.data.homes import Answer, Claims, Home, member
+from db.data.homes import Answer, Claims, Effect, Home, Key
 from db.data.listing import Listing
-from db.data.refusals import MAY_BE_STALE, duplicate, translated, unique_field
+from db.data.refusals import MAY_BE_STALE, NO_RECORD, duplicate, translated, unique_field
 from db.data.statements import Statement
 
 _NO_PARAMS = b"{}"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A call's Idempotency-Key, and what tells it from another call with the same key."""
-
-    key: str
-    request_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +38,10 @@ class Call:
 
 async def get(call: Call, record_id: str, projection: str | None) -> Answer:
     """Return one record, and its version as the hint; NotFound where there is none."""
-    statement = statements.get(call.table, projection)
-    return await _run(call, statement, f',"expect":1,"record":"{record_id}"}}', _NO_PARAMS, 1, None)
+    answer = await _read(call, statements.get(call.table, projection), _NO_PARAMS, [record_id])
+    if answer.hint is None:
+        raise NotFound(NO_RECORD)
+    return answer
 
 
 async def page(call: Call, listing: Listing, after: list[str | None] | None, limit: int) -> Answer:
@@ -54,21 +49,18 @@ async def page(call: Call, listing: Listing, after: list[str | None] | None, lim
     params: dict[str, Any] = {"limit": limit, "q": listing.values}
     if after is not None:
         params["after"] = after
-    return await _run(
-        call, listing.statement(after, limit), ',"expect":0}', json.dumps(params).encode(), 0, None
-    )
+    given = json.dumps(params).encode()
+    answer = await _read(call, listing.statement(after, limit), given)
+    if answer.body is None:
+        answer = await _read(call, listing.statement(after, limit, exact=True), given)
+    return answer
 
 
 async def create(call: Call, body: Body) -> Answer:
     """Insert the records of `body` in its order, all or none; a repetition inside one call makes the same ids."""
-    first, *others = ids.batch(call.operation_id, len(body.records) + 1)[1:]
-    if body.one:
-        tail = f',"record":"{first}"'
-        return await _write(call, statements.create_one(call.table), tail, body.raw, 1, body, 201)
-    tail = member("ids", [first, *others])
-    return await _write(
-        call, statements.create_many(call.table), tail, body.raw, len(body.records), body, 201
-    )
+    made = ids.batch(call.operation_id, len(body.records) + 1)[1:]
+    statement = statements.create_one(call.table) if body.one else statements.create_many(call.table)
+    return await _write(call, statement, body.raw, made, body=body, status=201)
 
 
 async def update(call: Call, body: Body, record_id: str | None, match: list[int] | None) -> Answer:
@@ -83,20 +75,18 @@ async def replace_all(call: Call, body: Body, record_id: str | None, match: list
 
 async def delete_one(call: Call, record_id: str, match: list[int] | None) -> Answer:
     """Delete one record; its version counts up once more."""
-    tail = f',"record":"{record_id}"' + _matching(match)
-    return await _write(call, statements.delete_one(call.table), tail, _NO_PARAMS, 1, None, 200)
+    return await _write(call, statements.delete_one(call.table), _NO_PARAMS, [record_id], match=match)
 
 
 async def delete_many(call: Call, record_ids: list[str]) -> Answer:
     """Delete records, all or none."""
-    params = json.dumps({"ids": record_ids}).encode()
-    return await _write(call, statements.delete_many(call.table), "", params, len(record_ids), None, 200)
+    return await _write(call, statements.delete_many(call.table), _NO_PARAMS, record_ids)
 
 
 async def repeated(call: Call, *, one: bool) -> Answer | None:
     """Return what a call with this key was answered when it was done; None where it never was."""
     try:
-        return await _write(call, statements.nothing(call.table, one=one), "", _NO_PARAMS, 1, None, 200)
+        return await _write(call, statements.nothing(call.table, one=one), _NO_PARAMS, (), expect=1)
     except NotFound:
         return None
 
@@ -111,43 +101,60 @@ async def _update(
 ) -> Answer:
     if record_id is not None:
         statement = statements.update_one(call.table, present)
-        tail = f',"record":"{record_id}"' + _matching(match)
-        return await _write(call, statement, tail, body.raw, 1, body, 200)
+        return await _write(call, statement, body.raw, [record_id], body=body, match=match)
     statement = statements.update_many(call.table, present, uniform)
-    return await _write(call, statement, "", body.raw, len(body.records), body, 200)
+    return await _write(call, statement, body.raw, (), body=body, expect=len(body.records))
 
 
-async def _write(
-    call: Call, statement: Statement, tail: str, params: bytes, expect: int, body: Body | None, status: int
-) -> Answer:
-    ctx = f',"write":true,"operation":"{call.operation_id}","version":{call.table.version},"expect":{expect}'
-    if call.key is not None:
-        ctx += member("key", call.key.key) + member("hash", call.key.request_hash) + f',"status":{status}'
+async def _read(call: Call, statement: Statement, params: bytes, record_ids: Sequence[str] = ()) -> Answer:
     try:
-        return await _run(call, statement, f"{ctx}{tail}}}", params, MAX_RECORDS, body)
+        return await call.home.read(call.claims, call.base.catalog, statement, params, record_ids)
     except asyncpg.PostgresError as error:
-        if error.sqlstate != "PB308":
-            raise
-    # It was done before: only now is it worth its while to send what answers it.
-    replay = f"{ctx}{tail}{member('replay', statement.replay)}}}"
-    return await _run(call, statement, replay, params, MAX_RECORDS, body)
-
-
-async def _run(
-    call: Call, statement: Statement, tail: str, params: bytes, max_affected: int, body: Body | None
-) -> Answer:
-    ctx = f'{call.claims.prefix},"catalog":{call.base.catalog}{tail}'
-    try:
-        return await call.home.run(ctx, statement, params, max_affected)
-    except asyncpg.PostgresError as error:
-        if error.sqlstate in MAY_BE_STALE and await call.catalog.has_changed(
-            call.home, call.claims, call.base
-        ):
-            raise StaleSchema("the schema is changing") from error
-        refusal = await _twins(call, error, body) or translated(error, call.table, body)
+        refusal = await _refusal(call, error, None)
         if refusal is None:
             raise
         raise refusal from error
+
+
+async def _write(
+    call: Call,
+    statement: Statement,
+    params: bytes,
+    record_ids: Sequence[str],
+    *,
+    body: Body | None = None,
+    match: list[int] | None = None,
+    expect: int | None = None,
+    status: int = 200,
+) -> Answer:
+    effect = Effect(
+        call.operation_id,
+        call.table.version,
+        expect=len(record_ids) if expect is None else expect,
+        most=MAX_RECORDS,
+        key=None if call.key is None else replace(call.key, status=status),
+        match=match,
+    )
+    claims, catalog = call.claims, call.base.catalog
+    try:
+        try:
+            return await call.home.write(claims, catalog, effect, statement, params, record_ids)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != "PB308":
+                raise
+        # It was done before: only now is it worth its while to send what answers it.
+        return await call.home.write(claims, catalog, effect, statement, params, record_ids, replay=True)
+    except asyncpg.PostgresError as error:
+        refusal = await _refusal(call, error, body)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+async def _refusal(call: Call, error: asyncpg.PostgresError, body: Body | None) -> PlanebaseError | None:
+    if error.sqlstate in MAY_BE_STALE and await call.catalog.has_changed(call.home, call.claims, call.base):
+        return StaleSchema("the schema is changing")
+    return await _twins(call, error, body) or translated(error, call.table, body)
 
 
 async def _twins(call: Call, error: asyncpg.PostgresError, body: Body | None) -> Conflict | None:
@@ -155,16 +162,12 @@ async def _twins(call: Call, error: asyncpg.PostgresError, body: Body | None) ->
     field = unique_field(error, call.table) if error.sqlstate == "23505" else None
     if field is None or body is None or body.one:
         return None
-    ctx = f'{call.claims.prefix},"catalog":{call.base.catalog},"expect":0}}'
     try:
-        found = await call.home.run(ctx, statements.twins(call.table, field), body.raw, 0)
+        statement = statements.twins(call.table, field)
+        found = await call.home.read(call.claims, call.base.catalog, statement, body.raw)
     except asyncpg.PostgresError:
         return duplicate(field, [pointer("records")])
     places = json.loads(found.body or b"null") or []
     return duplicate(
         field, [pointer("records", n, "fields", field.name) for n in places] or [pointer("records")]
     )
-
-
-def _matching(match: list[int] | None) -> str:
-    return "" if match is None else member("match", match)

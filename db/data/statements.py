@@ -1,6 +1,7 @@
-"""The record path's SQL, compiled per table version: what `platform.run` executes as a tenant's role.
+"""The record path's SQL, compiled per table version: what `platform.read` and `platform.write` run as a tenant's role.
 
-Every statement takes `$1` params and `$2` ctx and answers `(body, affected, hint)`; a second one, run where
+A read takes `$1` params and `$2` ids and answers `(body, hint)`. A write takes also `$3` who writes, `$4` the versions
+that may be changed and `$5` whether the call has a key, and answers `(body, affected, hint)`; a second one, run where
 fewer rows were affected than expected, answers `(body, sqlstate or null, hint)`. A hint is where a page ends, a
 record's version, or, of a write, what a repeated call is answered from: `[{"id", "version"}]`.
 """
@@ -17,17 +18,18 @@ from db.data import names
 
 _KEPT = 1_024
 _NOTHING = "select null::json, 0, null::json"
-_ACTOR = "coalesce($2 ->> 'actor', $2 ->> 'token')"
-_MATCHES = "coalesce($2 -> 'match' @> to_jsonb(r.version), true)"
+_ACTOR = "$3"
+_MATCHES = "coalesce(r.version = any ($4), true)"
+_ONE = "$2[1]"
 _GONE = "json_build_object('id', r.id, 'version', r.version + 1, 'deleted', true)"
 _ANSWER = "json_build_object('id', r.id, 'version', r.version)"
 # Kept of a call with many records only where it has a key.
-_ANSWERS = f"case when $2 ? 'key' then json_agg({_ANSWER} order by n) end"
+_ANSWERS = f"case when $5 then json_agg({_ANSWER} order by n) end"
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What `platform.run` is given: a statement, one for the reason why not, one for a repeated call."""
+    """What is run: a statement, one for the reason why not, one for a repeated call."""
 
     sql: str
     otherwise: str | None = None
@@ -43,23 +45,22 @@ class Statement:
 
 @lru_cache(_KEPT)
 def get(table: Table, projection: str | None) -> Statement:
-    """Read the record `ctx.record`, with the fields that `projection` names."""
+    """Read the record whose id is given, with the fields that `projection` names."""
     fields = parse_projection(projection, table)
     return Statement(
-        f"""select {record(fields)}, 1, to_json(r.version)
-              from {physical(table)} r where r.id = $2 ->> 'record'""",
+        f"select {record(fields)}, to_json(r.version) from {physical(table)} r where r.id = {_ONE}",
         keep=True,
     )
 
 
 @lru_cache(_KEPT)
 def create_one(table: Table) -> Statement:
-    """Insert the record in the body under the id `ctx.record`."""
+    """Insert the record in the body under the id that is given."""
     values = _comma(extract(f, "($1 -> 'fields')") for f in table.fields)
     return Statement(
         f"""with r as (
               insert into {physical(table)} ({_inserted(table)})
-              values ($2 ->> 'record', {_ACTOR}, {_ACTOR}{values}) returning *)
+              values ({_ONE}, {_ACTOR}, {_ACTOR}{values}) returning *)
             select {record(table.fields)}, 1, json_build_array({_ANSWER}) from r""",
         replay=_replay(table, one=True),
         keep=True,
@@ -68,14 +69,13 @@ def create_one(table: Table) -> Statement:
 
 @lru_cache(_KEPT)
 def create_many(table: Table) -> Statement:
-    """Insert the records in the body under the ids `ctx.ids`, which ascend, and answer in that order."""
+    """Insert the records in the body under the ids that are given, which ascend, and answer in that order."""
     values = _comma(extract(f, "(e.rec -> 'fields')") for f in table.fields)
     return Statement(
         f"""with r as (
               insert into {physical(table)} ({_inserted(table)})
               select e.id, {_ACTOR}, {_ACTOR}{values}
-                from rows from (jsonb_array_elements($1 -> 'records'), jsonb_array_elements_text($2 -> 'ids'))
-                  as e(rec, id)
+                from rows from (jsonb_array_elements($1 -> 'records'), unnest($2)) as e(rec, id)
               returning *, id as n)
             select json_agg({record(table.fields)} order by n), count(*), {_ANSWERS} from r""",
         replay=_replay(table, one=False),
@@ -84,20 +84,20 @@ def create_many(table: Table) -> Statement:
 
 @lru_cache(_KEPT)
 def update_one(table: Table, present: frozenset[str]) -> Statement:
-    """Set the fields `present` of the record `ctx.record`, if it is in `ctx.match` and anything differs."""
+    """Set the fields `present` of one record, if its version may be changed and anything differs."""
     fields = _named(table, present)
     new = [extract(f, "($1 -> 'fields')") for f in fields]
     changes = f"""
       with r as (
         update {physical(table)} r set {_set(fields, new)}
-         where r.id = $2 ->> 'record' and {_MATCHES} and {_differs(fields, new)} returning r.*)
+         where r.id = {_ONE} and {_MATCHES} and {_differs(fields, new)} returning r.*)
       select {record(table.fields)}, 1, json_build_array({_ANSWER}) from r"""
     return Statement(
         changes if fields else _NOTHING,
         f"""select {record(table.fields)},
                    case when r.id is null then 'PB404' when not {_MATCHES} then 'PB412' end,
                    case when {_MATCHES} then json_build_array({_ANSWER}) else {_ANSWER} end
-              from (values (1)) one left join {physical(table)} r on r.id = $2 ->> 'record'""",
+              from (values (1)) one left join {physical(table)} r on r.id = {_ONE}""",
         _replay(table, one=True),
         keep=bool(fields),
     )
@@ -141,15 +141,15 @@ def update_many(table: Table, present: frozenset[str], uniform: bool) -> Stateme
 
 @lru_cache(_KEPT)
 def delete_one(table: Table) -> Statement:
-    """Delete the record `ctx.record`, if its version is in `ctx.match`."""
+    """Delete one record, if its version may be."""
     return Statement(
         f"""with r as (
-              delete from {physical(table)} r where r.id = $2 ->> 'record' and {_MATCHES}
+              delete from {physical(table)} r where r.id = {_ONE} and {_MATCHES}
               returning r.id, r.version)
             select {_GONE}, 1, json_build_array({_GONE}) from r""",
         # A record that is still here is one whose version did not match.
         f"""select null::json, case when r.id is null then 'PB404' else 'PB412' end, {_ANSWER}
-              from (values (1)) one left join {physical(table)} r on r.id = $2 ->> 'record'""",
+              from (values (1)) one left join {physical(table)} r on r.id = {_ONE}""",
         "select $1 -> 0, 0, $1",
         keep=True,
     )
@@ -157,16 +157,16 @@ def delete_one(table: Table) -> Statement:
 
 @lru_cache(_KEPT)
 def delete_many(table: Table) -> Statement:
-    """Delete the records `params.ids`, all or none, and answer in that order."""
+    """Delete records, all or none, and answer in the order of their ids as given."""
     return Statement(
         f"""with i as materialized (
-              select e.id, e.n from jsonb_array_elements_text($1 -> 'ids') with ordinality as e(id, n)),
+              select e.id, e.n from unnest($2) with ordinality as e(id, n)),
             locked as materialized ({_locked(table)}),
             r as (
               delete from {physical(table)} r using i join locked using (id) where r.id = i.id
               returning i.n, r.id, r.version)
             select json_agg({_GONE} order by n), count(*),
-                   case when count(*) = ($2 ->> 'expect')::int then json_agg({_GONE} order by n)
+                   case when count(*) = cardinality($2) then json_agg({_GONE} order by n)
                         else (select json_agg(json_build_object('n', i.n - 1) order by i.n) from i
                                where not exists (select from r where r.id = i.id)) end
               from r""",
@@ -187,7 +187,7 @@ def twins(table: Table, field: Field) -> Statement:
                    from jsonb_array_elements($1 -> 'records') with ordinality as e(rec, n)"""
     return Statement(
         f"""with i as materialized ({values})
-            select json_agg(i.n - 1 order by i.n), 0, null::json from i
+            select json_agg(i.n - 1 order by i.n), null::json from i
              where exists (select from {physical(table)} r
                             where r.{column(field)} = i.value and r.id is distinct from i.id)
                 or exists (select from i other where other.value = i.value and other.n <> i.n)"""

@@ -77,21 +77,21 @@ alter table :schema.files enable row level security;
 alter table :schema.files force row level security;
 
 create policy in_claims on :schema.bases for select to :role
-  using ((select nullif(current_setting('pb.tenant', true), '')) = ':tenant'
-         and workspace_id = (select nullif(current_setting('pb.workspace', true), ''))
-         and id = (select nullif(current_setting('pb.base', true), '')));
+  using ((select nullif(split_part(current_setting('pb.claims', true), ' ', 1), '')) = ':tenant'
+         and workspace_id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 2), ''))
+         and id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 3), '')));
 create policy in_claims on :schema.tables for select to :role
-  using ((select nullif(current_setting('pb.tenant', true), '')) = ':tenant'
-         and base_id = (select nullif(current_setting('pb.base', true), '')));
+  using ((select nullif(split_part(current_setting('pb.claims', true), ' ', 1), '')) = ':tenant'
+         and base_id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 3), '')));
 create policy in_claims on :schema.fields for select to :role
-  using ((select nullif(current_setting('pb.tenant', true), '')) = ':tenant'
-         and base_id = (select nullif(current_setting('pb.base', true), '')));
+  using ((select nullif(split_part(current_setting('pb.claims', true), ' ', 1), '')) = ':tenant'
+         and base_id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 3), '')));
 create policy in_claims on :schema.views for select to :role
-  using ((select nullif(current_setting('pb.tenant', true), '')) = ':tenant'
-         and base_id = (select nullif(current_setting('pb.base', true), '')));
+  using ((select nullif(split_part(current_setting('pb.claims', true), ' ', 1), '')) = ':tenant'
+         and base_id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 3), '')));
 create policy in_claims on :schema.files for select to :role
-  using ((select nullif(current_setting('pb.tenant', true), '')) = ':tenant'
-         and base_id = (select nullif(current_setting('pb.base', true), '')));
+  using ((select nullif(split_part(current_setting('pb.claims', true), ' ', 1), '')) = ':tenant'
+         and base_id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 3), '')));
 
 grant usage on schema :schema to :role, tenant_reader;
 grant select on :schema.bases, :schema.tables, :schema.fields, :schema.views, :schema.files to :role, tenant_reader;

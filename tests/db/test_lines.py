@@ -18,7 +18,7 @@ async def opened(databases: Databases) -> Any:
     made: list[Connection] = []
 
     async def connect() -> Connection:
-        conn = await lines.connect("select pg_backend_pid()", dsn=databases.dsn("data_api", "data"))
+        conn = await lines.connect(["select pg_backend_pid()"], dsn=databases.dsn("data_api", "data"))
         made.append(conn)
         return conn
 

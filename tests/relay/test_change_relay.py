@@ -120,8 +120,7 @@ async def test_each_change_is_one_event_and_each_transaction_one_use(world: Worl
     async with world.databases.own("data") as conn:
         async with conn.transaction():
             await conn.execute(
-                "select set_config('pb.actor', $1, true), set_config('pb.token', $2, true),"
-                " set_config('pb.operation', $3, true)",
+                "select set_config('pb.writer', concat_ws(' ', 1, 'local', 1, $3::text, $2::text, $1::text), true)",
                 tenant.workspace_id, tenant.base_id, tenant.table_id,
             )  # fmt: skip
             one, _ = await write(conn, tenant, "a", "b")

@@ -1,5 +1,6 @@
 """A tenant's home with one base in it, and how tests change its schema and write its records."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -78,9 +79,13 @@ class Home:
                 "role": role,
                 **claims,
             }
-            await conn.execute("select pg_advisory_xact_lock_shared(hashtextextended($1, 0))", here["tenant"])
-            for claim, value in here.items():
-                await conn.execute("select set_config($1, $2, true)", f"pb.{claim}", value)
+            # Inside the fence, as a writer is; then with whatever claims the test wants.
+            await conn.execute(
+                "select platform.enter_to_write($1, '- - editor', $2, null, 1, 'token', null, 'operation', null, null)",
+                self.target.tenant_id,
+                self.target.generation,
+            )
+            await conn.execute("select set_config('pb.claims', $1, true)", " ".join(here.values()))
             await conn.execute(f"set local role {names.role(self.target.tenant_id)}")
             yield
 
@@ -99,6 +104,15 @@ class Home:
                 await self.conn.execute(
                     f"insert into {self.table()} (id, {self.column()}) values ($1, $2)", ids.new(), value
                 )
+
+    async def until_building(self, pid: int) -> None:
+        """Wait until a backend that builds an index waits for the transactions before it."""
+        waiting = "select 1 from pg_stat_progress_create_index where pid = $1 and phase like 'waiting%'"
+        for _ in range(500):
+            if await self.conn.fetchval(waiting, pid):
+                return
+            await asyncio.sleep(0.02)
+        raise TimeoutError("the build never waited for the transaction before it")
 
     async def catalog_version(self) -> int:
         """Return how often something of the tenant's schema has changed."""

@@ -70,15 +70,6 @@ async def _make(base: Home, spec: BaseSpec) -> None:
     await base.take([CreateTable(pointer="", table=made) for made in spec.tables])
 
 
-async def _until_building(base: Home, pid: int) -> None:
-    waiting = "select 1 from pg_stat_progress_create_index where pid = $1 and phase like 'waiting%'"
-    for _ in range(500):
-        if await base.conn.fetchval(waiting, pid):
-            return
-        await asyncio.sleep(0.02)
-    raise TimeoutError("the build never waited for the transaction before it")
-
-
 def test_every_operation_has_its_sql() -> None:
     assert set(DDL) == set(OPS)
     for kind, op in OPS.items():
@@ -358,10 +349,10 @@ async def test_a_build_that_is_killed_is_finished_by_the_next_attempt(base: Home
         await blocker.fetch(f"select * from {base.table()}")
         pid = killed.get_server_pid()
         attempt = asyncio.create_task(apply_step(killed, base.target, operation, 0, op))
-        await _until_building(base, pid)
+        await base.until_building(pid)
         with pytest.raises(StillBuilding):
             await apply_step(base.conn, base.target, operation, 0, op)
-        async with base.databases.connect("schema_worker", "data") as killer:
+        async with base.databases.administer() as killer:
             await killer.execute("select pg_terminate_backend($1)", pid)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)):
             await attempt

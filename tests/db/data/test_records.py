@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from core import body as bodies
 from core import ids
 from core.body import Write
-from core.errors import BadRequest, Forbidden, Invalid, NotFound, StaleRoute, StaleSchema
-from db.data import records, statements
+from core.errors import BadRequest, Forbidden, Invalid, NotFound, PreconditionFailed, StaleRoute, StaleSchema
+from db.data import homes, records, statements
 from db.data.catalog import Catalog
-from db.data.homes import Claims, Home, Homes
-from db.data.records import Call, Key
+from db.data.homes import Claims, Home, Homes, Key
+from db.data.records import Call
 from db.data.statements import Statement
 from db.pools import Address
 from tests.api.data.world import FIELDS, Base, World
@@ -152,11 +152,11 @@ async def test_a_connection_comes_back_with_nothing_of_its_last_tenant(base: Bas
     try:
         row = await conn.fetchrow(
             "select current_user::text as role, session_user::text as login,"
-            " current_setting('pb.tenant', true) as tenant, current_setting('pb.actor', true) as actor"
+            " current_setting('pb.claims', true) as claims, current_setting('pb.writer', true) as writer"
         )
         assert (row["role"], row["login"]) == ("data_api", "data_api")
-        assert not row["tenant"]
-        assert not row["actor"]
+        assert not row["claims"]
+        assert not row["writer"]
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await conn.fetch(f"select 1 from {statements.physical(call.table)}")
         assert len(conn.prepared) >= 2
@@ -175,9 +175,8 @@ async def test_a_statement_of_one_tenant_is_nothing_to_another(world: World, bas
     await records.create(theirs, bodies.read(theirs.table, Write.CREATE, b'{"fields":{"Name":"secret"}}'))
     for keep in (False, True):
         statement = replace(statements.get(theirs.table, None), keep=keep)
-        ctx = f'{mine.claims.prefix},"catalog":{mine.base.catalog},"expect":1,"record":"x"}}'
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await home.run(ctx, statement, b"{}", 1)
+            await home.read(mine.claims, mine.base.catalog, statement, b"{}", ["x"])
 
 
 async def test_claims_of_another_base_or_workspace_see_nothing(world: World, base: Base, home: Home) -> None:
@@ -234,15 +233,15 @@ async def test_prepared_statements_are_bounded(
     conn = await home._lines.take()
     home._lines.give(conn)
     while len(conn.prepared) > 3:
-        await conn.execute(f"deallocate {conn.prepared.popitem(last=False)[0]}")
+        await homes._forget_oldest(conn)
     for projection in ("Name", "Count", "Done", "Due", "Name", "At", "Name"):
         found = await records.get(call, record_id, projection)
         assert list(json.loads(found.body)["fields"]) == [projection]
         there = await conn.fetch("select name from pg_prepared_statements where name like 's\\_%'")
         assert {row["name"] for row in there} == set(conn.prepared)
         assert len(there) <= 3
-        with pytest.raises(NotFound):  # prepared, though the call was refused: that is bounded too
-            await records.get(call, ids.new(), "Count,Done")
+        with pytest.raises(PreconditionFailed):  # prepared, though the call was refused: that is bounded too
+            await records.delete_one(call, record_id, [9])
 
 
 async def test_a_statement_that_got_lost_is_prepared_again(base: Base, home: Home) -> None:
@@ -252,9 +251,7 @@ async def test_a_statement_that_got_lost_is_prepared_again(base: Base, home: Hom
     first = await records.get(call, record_id, None)
     conn = await home._lines.take()
     await conn.execute("deallocate all")
-    conn.statement = await conn.prepare(
-        "select body, hint, replayed_status from platform.run($1, $2, $3, $4, $5)"
-    )
+    conn.statements = [await conn.prepare(statement) for statement in (homes._READ, homes._WRITE)]
     home._lines.give(conn)
     assert await records.get(call, record_id, None) == first
 

@@ -106,10 +106,38 @@ select platform.ensure_partitions((now() - interval '1 month')::date, 4);
 
 -- Entering a tenant --------------------------------------------------------------------------------------------
 
--- The fence, the claims and the idempotency key. VOLATILE, so that the fence's row is read with a snapshot taken
--- after the lock was had: a cutover that held the lock is seen. Answers the stored answer of a repeated call.
--- Few statements, and few expressions outside of them: plpgsql sets up each one anew in every transaction.
-create function platform.enter(ctx jsonb) returns jsonb
+-- The claims are one setting of four words, tenant, workspace, base and role: what is set is given back at the end
+-- of every transaction, and what is compared is looked up, so one costs less than four. What a writer's change rows
+-- say of him is another: generation, origin, schema version, operation, token and actor.
+--
+-- VOLATILE, so that a fence's row is read with a snapshot taken after the lock was had: a cutover that held it is
+-- seen. Few statements, and few expressions outside of them: plpgsql sets up each one anew in every transaction.
+
+-- Enters to read: compares the fence, sets the claims. Without a catalog version it tells its own.
+create function platform.enter(p_tenant text, p_claims text, p_generation bigint, p_catalog bigint) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  at_home boolean;
+  is_stale boolean;
+  done text;
+begin
+  select f.generation = p_generation and f.state = 'open', f.catalog_version <> p_catalog,
+         concat(set_config('pb.claims', p_tenant || ' ' || p_claims, true),
+                case when p_catalog is null then set_config('pb.catalog', f.catalog_version::text, true) end)
+    into at_home, is_stale, done
+    from platform.fences f where f.tenant_id = p_tenant;
+  if at_home is not true then
+    raise exception 'the tenant is not at home here' using errcode = 'PB001';
+  end if;
+  if is_stale then
+    raise exception 'the schema has changed' using errcode = 'PB002';
+  end if;
+end $$;
+
+-- Enters to write, inside the fence, and answers the stored answer of a repeated call.
+create function platform.enter_to_write(
+  p_tenant text, p_claims text, p_generation bigint, p_catalog bigint, p_schema_version bigint, p_token text,
+  p_actor text, p_operation text, p_key text, p_hash text) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
   at_home boolean;
@@ -117,170 +145,190 @@ declare
   done text;
   seen platform.idempotency;
 begin
-  if ctx ? 'write' then
-    if coalesce(ctx ->> 'role', '') not in ('editor', 'admin', 'owner') then
-      raise exception 'this token may only read' using errcode = 'PB403';
-    end if;
-    perform pg_advisory_xact_lock_shared(hashtextextended(ctx ->> 'tenant', 0));
-    select f.generation = (ctx ->> 'generation')::bigint and f.state = 'open',
-           f.catalog_version <> (ctx ->> 'catalog')::bigint,
-           concat(set_config('pb.tenant', ctx ->> 'tenant', true), set_config('pb.workspace', ctx ->> 'workspace', true),
-                  set_config('pb.base', ctx ->> 'base', true), set_config('pb.role', ctx ->> 'role', true),
-                  set_config('pb.actor', coalesce(ctx ->> 'actor', ''), true),
-                  set_config('pb.token', coalesce(ctx ->> 'token', ''), true),
-                  set_config('pb.operation', ctx ->> 'operation', true),
-                  set_config('pb.schema_version', ctx ->> 'version', true),
-                  set_config('pb.generation', f.generation::text, true),
-                  set_config('pb.origin', (select i.cluster_id from platform.identity i), true))
-      into at_home, is_stale, done
-      from platform.fences f where f.tenant_id = ctx ->> 'tenant';
-  else
-    select f.generation = (ctx ->> 'generation')::bigint and f.state = 'open',
-           f.catalog_version <> (ctx ->> 'catalog')::bigint,
-           concat(set_config('pb.tenant', ctx ->> 'tenant', true), set_config('pb.workspace', ctx ->> 'workspace', true),
-                  set_config('pb.base', ctx ->> 'base', true), set_config('pb.role', ctx ->> 'role', true),
-                  set_config('pb.catalog', f.catalog_version::text, true))
-      into at_home, is_stale, done
-      from platform.fences f where f.tenant_id = ctx ->> 'tenant';
+  if split_part(p_claims, ' ', 3) not in ('editor', 'admin', 'owner') then
+    raise exception 'this token may only read' using errcode = 'PB403';
   end if;
+  perform pg_advisory_xact_lock_shared(hashtextextended(p_tenant, 0));
+  select f.generation = p_generation and f.state = 'open', f.catalog_version <> p_catalog,
+         concat(set_config('pb.claims', p_tenant || ' ' || p_claims, true),
+                set_config('pb.writer', concat(f.generation, ' ', (select i.cluster_id from platform.identity i), ' ',
+                                               p_schema_version, ' ', p_operation, ' ', p_token, ' ', p_actor), true))
+    into at_home, is_stale, done
+    from platform.fences f where f.tenant_id = p_tenant;
   if at_home is not true then
     raise exception 'the tenant is not at home here' using errcode = 'PB001';
   end if;
   if is_stale then
     raise exception 'the schema has changed' using errcode = 'PB002';
   end if;
-  if not ctx ? 'key' then
+  if p_key is null then
     return null;
   end if;
   -- An INSERT would wait for its twin; a lock that is taken answers at once.
-  if not pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', ctx ->> 'tenant', ctx ->> 'token', ctx ->> 'key'), 1)) then
+  if not pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', p_tenant, p_token, p_key), 1)) then
     raise exception 'a call with this Idempotency-Key is under way' using errcode = 'PB409', detail = 'idempotency_in_flight';
   end if;
   select * into seen from platform.idempotency i
-   where i.tenant_id = ctx ->> 'tenant' and i.token_id = ctx ->> 'token' and i.key = ctx ->> 'key';
+   where i.tenant_id = p_tenant and i.token_id = p_token and i.key = p_key;
   if not found then
     return null;
   end if;
-  if seen.request_hash <> ctx ->> 'hash' then
+  if seen.request_hash <> p_hash then
     raise exception 'this Idempotency-Key was used for another request' using errcode = 'PB422', detail = 'idempotency_mismatch';
   end if;
   return jsonb_build_object('status', seen.status, 'answer', seen.answer);
 end $$;
 
 -- What a repeated call is answered from: id and version of each row; values come from the change log.
-create function platform.remember(ctx jsonb, answer json) returns void
+create function platform.remember(
+  p_tenant text, p_token text, p_key text, p_hash text, p_operation text, p_status int, p_answer json) returns void
 language sql volatile security definer set search_path = '' as $$
   insert into platform.idempotency (tenant_id, token_id, key, request_hash, operation_id, status, answer)
-  values (ctx ->> 'tenant', ctx ->> 'token', ctx ->> 'key', ctx ->> 'hash', ctx ->> 'operation',
-          (ctx ->> 'status')::int, answer::jsonb)
+  values (p_tenant, p_token, p_key, p_hash, p_operation, p_status, p_answer::jsonb)
 $$;
 
--- One call per request. `sql` is compiled by db/data for one table version and answers (body json, affected int,
--- hint json); where not `ctx.expect` rows were affected, `otherwise` runs with a snapshot of its own and answers
--- (body json, sqlstate text, hint json): a sqlstate refuses with the hint as detail, none means that nothing had to
--- change. Without `expect` any number up to `max_affected` is right. The hint of a write is what a repeated call is
--- answered from, by the statement `ctx.replay`; where that did not come along it is asked for with PB308.
+-- One call per request. `p_sql` is compiled by db/data for one table version and runs as the tenant's role.
 --
--- With `ctx.statement` the statement is prepared under that name in this session, which keeps its plan: `sql` comes
--- with the first call only, and what was never prepared here is refused with 26000. It is prepared and executed as
--- the tenant's role, and PostgreSQL plans it again should it ever run as another, which then has no right to it.
-create function platform.run(ctx jsonb, sql text, otherwise text, params json, max_affected int,
-                             out body json, out hint json, out replayed_status int)
+-- With `p_name` the statement is prepared under that name in this session, which keeps its plan: `p_sql` comes with
+-- the first call only, and what was never prepared here is refused with 26000. It is prepared and executed as the
+-- tenant's role, and PostgreSQL plans it again should it ever run as another, which then has no right to it. Its
+-- parameters pass as literals, since EXECUTE takes no others here.
+
+-- A read: `p_sql` takes ($1 jsonb, $2 text[]), parameters and ids, and answers (body json, hint json).
+create function platform.read(
+  p_tenant text, p_claims text, p_generation bigint, p_catalog bigint,
+  p_name text, p_sql text, p_params json, p_ids text[], out body json, out hint json)
+language plpgsql volatile security invoker as $$
+begin
+  perform platform.enter(p_tenant, p_claims, p_generation, p_catalog),
+          pg_catalog.set_config('role', 'tenant_' || p_tenant, true);
+  if p_name is null then
+    execute p_sql into body, hint using p_params::jsonb, p_ids;
+    return;
+  end if;
+  if p_sql is not null then
+    perform from pg_catalog.pg_prepared_statements p where p.name = p_name;
+    if not found then
+      execute pg_catalog.format('prepare %I (jsonb, text[]) as %s', p_name, p_sql);
+    end if;
+  end if;
+  execute pg_catalog.format('execute %I (%L, %L)', p_name, p_params, p_ids) into body, hint;
+end $$;
+
+-- A write: `p_sql` takes ($1 jsonb, $2 text[], $3 text, $4 bigint[], $5 boolean), parameters, ids, who writes, the
+-- versions that may be changed, and whether the call is remembered; it answers (body json, affected int, hint json).
+-- Where not `p_expect` rows were affected, `p_otherwise` runs with a snapshot of its own and answers (body json,
+-- sqlstate text, hint json): a sqlstate refuses with the hint as detail, none means that nothing had to change.
+-- Without `p_expect` any number up to `p_most` is right. The hint is what a repeated call is answered from, by
+-- `p_replay`, which takes it as $1; where that did not come along it is asked for with PB308.
+create function platform.write(
+  p_tenant text, p_claims text, p_generation bigint, p_catalog bigint, p_schema_version bigint, p_token text,
+  p_actor text, p_operation text, p_key text, p_hash text, p_status int,
+  p_name text, p_sql text, p_otherwise text, p_replay text, p_params json, p_ids text[], p_match bigint[],
+  p_expect int, p_most int, out body json, out hint json, out replayed_status int)
 language plpgsql volatile security invoker as $$
 declare
   replay jsonb;
   affected int;
   problem text;
 begin
-  replay := platform.enter(ctx);
-  problem := pg_catalog.set_config('role', 'tenant_' || (ctx ->> 'tenant'), true);
+  replay := platform.enter_to_write(p_tenant, p_claims, p_generation, p_catalog, p_schema_version, p_token, p_actor,
+                                    p_operation, p_key, p_hash);
+  problem := pg_catalog.set_config('role', 'tenant_' || p_tenant, true);
   if replay is not null then
-    if not ctx ? 'replay' then
+    if p_replay is null then
       raise exception 'this call was done before' using errcode = 'PB308';
     end if;
-    execute ctx ->> 'replay' into body, affected, hint using replay -> 'answer', ctx;
+    execute p_replay into body, affected, hint using replay -> 'answer';
     replayed_status := replay ->> 'status';
     return;
   end if;
-  if ctx ? 'statement' then
-    if sql is not null then
-      perform from pg_catalog.pg_prepared_statements p where p.name = ctx ->> 'statement';
+  if p_name is null then
+    execute p_sql into body, affected, hint
+      using p_params::jsonb, p_ids, coalesce(p_actor, p_token), p_match, p_key is not null;
+  else
+    if p_sql is not null then
+      perform from pg_catalog.pg_prepared_statements p where p.name = p_name;
       if not found then
-        execute pg_catalog.format('prepare %I (jsonb, jsonb) as %s', ctx ->> 'statement', sql);
+        execute pg_catalog.format('prepare %I (jsonb, text[], text, bigint[], boolean) as %s', p_name, p_sql);
       end if;
     end if;
-    execute pg_catalog.format('execute %I (%L, %L)', ctx ->> 'statement', params, ctx) into body, affected, hint;
-  else
-    execute sql into body, affected, hint using params::jsonb, ctx;
+    execute pg_catalog.format('execute %I (%L, %L, %L, %L, %L)', p_name, p_params, p_ids, coalesce(p_actor, p_token),
+                              p_match, p_key is not null)
+      into body, affected, hint;
   end if;
-  if affected is distinct from (ctx ->> 'expect')::int then
-    if affected > max_affected then
+  if affected is distinct from p_expect then
+    if affected > p_most then
       raise exception 'more rows would be affected than may be' using errcode = 'PB413', detail = affected;
     end if;
-    if not ctx ? 'expect' then
+    if p_expect is null then
       null;
-    elsif otherwise is null then
+    elsif p_otherwise is null then
       raise exception 'there is no such record' using errcode = 'PB404', detail = coalesce(hint::text, '');
     else
-      execute otherwise into body, problem, hint using params::jsonb, ctx;
+      execute p_otherwise into body, problem, hint
+        using p_params::jsonb, p_ids, coalesce(p_actor, p_token), p_match, p_key is not null;
       if problem is not null then
         raise exception 'refused' using errcode = problem, detail = coalesce(hint::text, '');
       end if;
     end if;
   end if;
-  if ctx ? 'key' then
-    problem := pg_catalog.set_config('role', 'none', true);
-    perform platform.remember(ctx, hint);
+  if p_key is not null then
+    perform pg_catalog.set_config('role', 'none', true);
+    perform platform.remember(p_tenant, p_token, p_key, p_hash, p_operation, p_status, hint);
   end if;
 end $$;
 
 -- The change log's only writers ---------------------------------------------------------------------------------
 
--- Who is writing: the claims that enter set, or the fence's where a worker writes without any. Made to be inlined,
--- with an OFFSET so that it is looked up once a statement and not once a row.
-create function platform.change_context(p_tenant text)
-returns table (generation bigint, origin text, schema_version bigint, actor_id text, token_id text, operation_id text)
-language sql stable rows 1 as $$
-  select coalesce(nullif(current_setting('pb.generation', true), '')::bigint,
-                  (select f.generation from platform.fences f where f.tenant_id = p_tenant)),
-         coalesce(nullif(current_setting('pb.origin', true), ''), (select i.cluster_id from platform.identity i)),
-         nullif(current_setting('pb.schema_version', true), '')::bigint,
-         nullif(current_setting('pb.actor', true), ''),
-         nullif(current_setting('pb.token', true), ''),
-         nullif(current_setting('pb.operation', true), '')
-  offset 0
-$$;
+-- Who is writing: what entering set, or the fence's where a worker writes without having entered.
+create function platform.writer(p_tenant text) returns text[]
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  writer text := current_setting('pb.writer', true);
+begin
+  if writer <> '' then
+    return string_to_array(writer, ' ', '');
+  end if;
+  return (select array[f.generation::text, i.cluster_id] from platform.fences f, platform.identity i where f.tenant_id = p_tenant);
+end $$;
 
 create function platform.log_create() returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  w text[] := platform.writer(tg_argv[0]);
 begin
   insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
-                                generation, origin, schema_version, actor_id, token_id, operation_id)
+                                generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'create', null, to_jsonb(n),
-         c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
-    from platform.change_context(tg_argv[0]) c, new_rows n;
+         w[1]::bigint, w[2], w[3]::bigint, w[4], w[5], w[6]
+    from new_rows n;
   return null;
 end $$;
 
 create function platform.log_update() returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  w text[] := platform.writer(tg_argv[0]);
 begin
   insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
-                                generation, origin, schema_version, actor_id, token_id, operation_id)
+                                generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'update', to_jsonb(o), to_jsonb(n),
-         c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
-    from platform.change_context(tg_argv[0]) c, new_rows n join old_rows o on o.id = n.id;
+         w[1]::bigint, w[2], w[3]::bigint, w[4], w[5], w[6]
+    from new_rows n join old_rows o on o.id = n.id;
   return null;
 end $$;
 
 create function platform.log_delete() returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  w text[] := platform.writer(tg_argv[0]);
 begin
   insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
-                                generation, origin, schema_version, actor_id, token_id, operation_id)
+                                generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], o.id, o.version + 1, 'delete', to_jsonb(o), null,
-         c.generation, c.origin, c.schema_version, c.actor_id, c.token_id, c.operation_id
-    from platform.change_context(tg_argv[0]) c, old_rows o;
+         w[1]::bigint, w[2], w[3]::bigint, w[4], w[5], w[6]
+    from old_rows o;
   return null;
 end $$;
 
@@ -298,19 +346,23 @@ revoke all on all functions in schema platform from public;
 grant usage on schema platform to data_api, tenant_owner, tenant_reader, tenant_members, changes_writer, changes_purger,
   schema_worker, tenants_worker, metering_worker, maintenance_worker;
 
-grant execute on function platform.enter(jsonb), platform.remember(jsonb, json),
-  platform.run(jsonb, text, text, json, int) to data_api;
+grant execute on function platform.enter(text, text, bigint, bigint),
+  platform.enter_to_write(text, text, bigint, bigint, bigint, text, text, text, text, text),
+  platform.remember(text, text, text, text, text, int, json),
+  platform.read(text, text, bigint, bigint, text, text, json, text[]),
+  platform.write(text, text, bigint, bigint, bigint, text, text, text, text, text, int, text, text, text, text, json,
+                 text[], bigint[], int, int) to data_api;
 
 grant insert on platform.changes to changes_writer;
 grant usage on sequence platform.changes_seq to changes_writer;
 grant select on platform.fences, platform.identity to changes_writer;
-grant execute on function platform.change_context(text) to changes_writer;
+grant execute on function platform.writer(text) to changes_writer;
 
 grant select on platform.changes to tenant_members;
 create policy changes_of_my_base on platform.changes for select to tenant_members
   using (current_user = 'tenant_' || tenant_id
-         and workspace_id = (select nullif(current_setting('pb.workspace', true), ''))
-         and base_id = (select nullif(current_setting('pb.base', true), '')));
+         and workspace_id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 2), ''))
+         and base_id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 3), '')));
 
 grant select on platform.changes to maintenance_worker;
 create policy changes_of_the_relay on platform.changes for select to maintenance_worker using (true);
