@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Double, Index, Integer, text
+from sqlalchemy import Double, Index, Integer, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.ids import Ulid
@@ -53,15 +53,16 @@ class ApiAccessLog(Base):
         {"postgresql_partition_by": "range (occurred_at)"},
     )
 
-    id: Mapped[Key]
+    # Ids, which the processes that make the rows have checked.
+    id: Mapped[Ulid] = mapped_column(Text(collation="C"), primary_key=True)
     occurred_at: Mapped[datetime] = mapped_column(primary_key=True)
-    tenant_id: Mapped[Ulid | None]
-    token_id: Mapped[Ulid | None]
-    base_id: Mapped[Ulid | None]
+    tenant_id: Mapped[Ulid | None] = mapped_column(Text(collation="C"))
+    token_id: Mapped[Ulid | None] = mapped_column(Text(collation="C"))
+    base_id: Mapped[Ulid | None] = mapped_column(Text(collation="C"))
     route: Mapped[str]
     method: Mapped[str]
     status: Mapped[int] = mapped_column(Integer)
     latency_ms: Mapped[float] = mapped_column(Double)
     bytes: Mapped[int]
     ip: Mapped[str | None]
-    operation_id: Mapped[Ulid | None]
+    operation_id: Mapped[Ulid | None] = mapped_column(Text(collation="C"))

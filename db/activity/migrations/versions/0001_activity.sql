@@ -61,19 +61,21 @@ create index resource_events_tenant_idx on activity.resource_events (tenant_id, 
 create index resource_events_base_idx on activity.resource_events (tenant_id, base_id, occurred_at desc);
 create index resource_events_resource_idx on activity.resource_events (resource_type, resource_id);
 
+-- One row for every request, made by our own processes from ids that they have checked: to check them here again was
+-- half of what a row cost.
 create table activity.api_access_logs (
-  id activity.ulid not null,
+  id text collate "C" not null,
   occurred_at timestamptz not null,
-  tenant_id activity.ulid,
-  token_id activity.ulid,
-  base_id activity.ulid,
+  tenant_id text collate "C",
+  token_id text collate "C",
+  base_id text collate "C",
   route text not null,
   method text not null,
   status int not null,
   latency_ms double precision not null,
   bytes bigint not null,
   ip text,
-  operation_id activity.ulid,
+  operation_id text collate "C",
   primary key (id, occurred_at)
 ) partition by range (occurred_at);
 create index api_access_logs_time_brin on activity.api_access_logs using brin (occurred_at);
@@ -90,51 +92,45 @@ create table activity.api_access_logs_late (like activity.api_access_logs includ
 create trigger append_only before update or delete on activity.api_access_logs_late for each row execute function activity.refuse_change();
 create trigger no_truncate before truncate on activity.api_access_logs_late for each statement execute function activity.refuse_change();
 
--- Appends rows; one that is there already changes nothing. A month without a partition goes to the late table: it is
--- looked for once a batch, not once a row.
+-- Appends rows; one that is there already changes nothing. Where a month has no partition the batch is taken apart, and
+-- that month's rows go to the late table.
 create function activity.add_resource_events(p_rows jsonb) returns void language plpgsql volatile security definer set search_path = '' as $$
-declare
-  late timestamp[];
 begin
-  select array_agg(m.month) into late
-    from (select distinct date_trunc('month', r.occurred_at at time zone 'UTC') as month
-            from jsonb_to_recordset(p_rows) as r (occurred_at timestamptz)) m
-   where not activity.has_partition('resource_events', m.month at time zone 'UTC');
   insert into activity.resource_events (id, occurred_at, tenant_id, workspace_id, base_id, actor_user_id, actor_token_id, resource_type, resource_id, action, operation_id, version, diff_json)
   select r.id, r.occurred_at, r.tenant_id, r.workspace_id, r.base_id, r.actor_user_id, r.actor_token_id, r.resource_type, r.resource_id, r.action, r.operation_id, r.version, coalesce(r.diff_json, '{}')
     from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, workspace_id text, base_id text, actor_user_id text, actor_token_id text, resource_type text, resource_id text, action text, operation_id text, version bigint, diff_json jsonb)
-   where late is null or not date_trunc('month', r.occurred_at at time zone 'UTC') = any (late)
   on conflict do nothing;
-  if late is not null then
-    insert into activity.resource_events_late (id, occurred_at, tenant_id, workspace_id, base_id, actor_user_id, actor_token_id, resource_type, resource_id, action, operation_id, version, diff_json)
-    select r.id, r.occurred_at, r.tenant_id, r.workspace_id, r.base_id, r.actor_user_id, r.actor_token_id, r.resource_type, r.resource_id, r.action, r.operation_id, r.version, coalesce(r.diff_json, '{}')
-      from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, workspace_id text, base_id text, actor_user_id text, actor_token_id text, resource_type text, resource_id text, action text, operation_id text, version bigint, diff_json jsonb)
-     where date_trunc('month', r.occurred_at at time zone 'UTC') = any (late)
-    on conflict do nothing;
-  end if;
+exception when check_violation then
+  insert into activity.resource_events (id, occurred_at, tenant_id, workspace_id, base_id, actor_user_id, actor_token_id, resource_type, resource_id, action, operation_id, version, diff_json)
+  select r.id, r.occurred_at, r.tenant_id, r.workspace_id, r.base_id, r.actor_user_id, r.actor_token_id, r.resource_type, r.resource_id, r.action, r.operation_id, r.version, coalesce(r.diff_json, '{}')
+    from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, workspace_id text, base_id text, actor_user_id text, actor_token_id text, resource_type text, resource_id text, action text, operation_id text, version bigint, diff_json jsonb)
+   where activity.has_partition('resource_events', r.occurred_at)
+  on conflict do nothing;
+  insert into activity.resource_events_late (id, occurred_at, tenant_id, workspace_id, base_id, actor_user_id, actor_token_id, resource_type, resource_id, action, operation_id, version, diff_json)
+  select r.id, r.occurred_at, r.tenant_id, r.workspace_id, r.base_id, r.actor_user_id, r.actor_token_id, r.resource_type, r.resource_id, r.action, r.operation_id, r.version, coalesce(r.diff_json, '{}')
+    from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, workspace_id text, base_id text, actor_user_id text, actor_token_id text, resource_type text, resource_id text, action text, operation_id text, version bigint, diff_json jsonb)
+   where not activity.has_partition('resource_events', r.occurred_at)
+  on conflict do nothing;
 end $$;
 
 -- The same for every request that is made.
 create function activity.add_access_logs(p_rows jsonb) returns void language plpgsql volatile security definer set search_path = '' as $$
-declare
-  late timestamp[];
 begin
-  select array_agg(m.month) into late
-    from (select distinct date_trunc('month', r.occurred_at at time zone 'UTC') as month
-            from jsonb_to_recordset(p_rows) as r (occurred_at timestamptz)) m
-   where not activity.has_partition('api_access_logs', m.month at time zone 'UTC');
   insert into activity.api_access_logs (id, occurred_at, tenant_id, token_id, base_id, route, method, status, latency_ms, bytes, ip, operation_id)
   select r.id, r.occurred_at, r.tenant_id, r.token_id, r.base_id, r.route, r.method, r.status, r.latency_ms, r.bytes, r.ip, r.operation_id
     from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, token_id text, base_id text, route text, method text, status int, latency_ms double precision, bytes bigint, ip text, operation_id text)
-   where late is null or not date_trunc('month', r.occurred_at at time zone 'UTC') = any (late)
   on conflict do nothing;
-  if late is not null then
-    insert into activity.api_access_logs_late (id, occurred_at, tenant_id, token_id, base_id, route, method, status, latency_ms, bytes, ip, operation_id)
-    select r.id, r.occurred_at, r.tenant_id, r.token_id, r.base_id, r.route, r.method, r.status, r.latency_ms, r.bytes, r.ip, r.operation_id
-      from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, token_id text, base_id text, route text, method text, status int, latency_ms double precision, bytes bigint, ip text, operation_id text)
-     where date_trunc('month', r.occurred_at at time zone 'UTC') = any (late)
-    on conflict do nothing;
-  end if;
+exception when check_violation then
+  insert into activity.api_access_logs (id, occurred_at, tenant_id, token_id, base_id, route, method, status, latency_ms, bytes, ip, operation_id)
+  select r.id, r.occurred_at, r.tenant_id, r.token_id, r.base_id, r.route, r.method, r.status, r.latency_ms, r.bytes, r.ip, r.operation_id
+    from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, token_id text, base_id text, route text, method text, status int, latency_ms double precision, bytes bigint, ip text, operation_id text)
+   where activity.has_partition('api_access_logs', r.occurred_at)
+  on conflict do nothing;
+  insert into activity.api_access_logs_late (id, occurred_at, tenant_id, token_id, base_id, route, method, status, latency_ms, bytes, ip, operation_id)
+  select r.id, r.occurred_at, r.tenant_id, r.token_id, r.base_id, r.route, r.method, r.status, r.latency_ms, r.bytes, r.ip, r.operation_id
+    from jsonb_to_recordset(p_rows) as r (id text, occurred_at timestamptz, tenant_id text, token_id text, base_id text, route text, method text, status int, latency_ms double precision, bytes bigint, ip text, operation_id text)
+   where not activity.has_partition('api_access_logs', r.occurred_at)
+  on conflict do nothing;
 end $$;
 
 select activity.ensure_partitions((now() - interval '1 month')::date, 4);
