@@ -1,16 +1,14 @@
-"""One notification's delivery: one attempt per call, the waits between them in the activity's retries."""
+"""One notification's delivery: one attempt per call; the run waits between them, for operators to see."""
 
 import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import SecretStr
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities import outgoing
 from activities.alert import Alerts
@@ -25,21 +23,42 @@ from db.sessions import AlarmsSession, ControlSession
 from db.transactions import Sessions
 
 _ERROR_MAX = 500
+_CLOSED = "the channel is disabled"
 
 
-class Deliver(Subject):
-    """A notification to be delivered; `delays_s` is the wait before each attempt, the platform's if empty."""
+class Notification(Subject):
+    """Which notification; what it says, and to whom, stands in its row."""
 
     notification_id: str
+
+
+class Deliver(Notification):
+    """One attempt, or none (0) to hear how it stands; `delays_s` are the waits before each, else the platform's."""
+
+    attempt: int = 1
     delays_s: list[float] = []
 
 
-class Delivered(Outcome):
-    """How a delivery ended, after how many attempts in all."""
+class GiveUp(Notification):
+    """Why a notification is not tried again, in a word."""
 
-    outcome: Literal["sent", "dead"]
+    reason: str
+
+
+class Delivered(Outcome):
+    """How far a delivery is after `send_attempts` of at most `most` attempts."""
+
+    outcome: Literal["sent", "later", "dead"]
     send_attempts: int
+    most: int
     error: str | None = None
+    again_in_s: float | None = None
+    needs_human: bool = False
+
+    @property
+    def tries(self) -> int:
+        """The attempts, whichever runs made them."""
+        return self.send_attempts
 
 
 @dataclass(frozen=True)
@@ -74,56 +93,76 @@ class NotifyActivities:
 
     @activity.defn
     async def deliver(self, given: Deliver) -> Delivered:
-        """Try once; raises with the wait until the next attempt, and ends with a delivery or a dead letter."""
+        """Make this attempt, unless it was noted before, and say what comes next: each is noted once."""
+        delays_s = given.delays_s or self._delays_s
+        what, asked_s = await self._found(given), None
+        if what.status == "pending" and what.send_attempts < given.attempt:
+            asked_s = await self._deliver(what, delays_s)
+            what = await self._found(given)
+        most = max(len(delays_s), what.send_attempts)
+        if what.status == "pending":
+            return Delivered(
+                outcome="later",
+                send_attempts=what.send_attempts,
+                most=most,
+                error=what.error,
+                again_in_s=_again_in_s(delays_s, what, asked_s),
+            )
+        await self._tell(what, Ulid(given.operation_id))
+        return Delivered(
+            outcome="dead" if what.status == "dead" else "sent",
+            send_attempts=what.send_attempts,
+            most=most,
+            error=what.error,
+            needs_human=what.status == "dead" and what.error != _CLOSED,
+        )
+
+    @activity.defn
+    async def give_up(self, given: GiveUp) -> None:
+        """Send it no more: if it is pending it is dead, and told like any. Repeating it changes nothing."""
+        async with self._alarms.begin() as session:
+            await notification_writes.give_up(
+                session, Ulid(given.notification_id), given.reason, if_disabled=_CLOSED
+            )
+            what = await notification_writes.delivery(session, Ulid(given.notification_id))
+        if what is not None:
+            await self._tell(what, Ulid(given.operation_id))
+
+    async def _found(self, given: Deliver) -> Delivery:
         async with self._alarms() as session:
             what = await notification_writes.delivery(session, Ulid(given.notification_id))
         if what is None:
             raise NotFound("there is no such notification")
-        if what.status != "pending":
-            if what.status == "dead":
-                await self._tell(what, "dead", Result("failed", what.error), Ulid(given.operation_id))
-            return Delivered(outcome=_end(what.status), send_attempts=what.send_attempts)
-        result = await self._attempt(what)
-        delay_s = None
-        if result.outcome == "failed" and not result.is_gone:
-            delay_s = notification.next_delay_s(
-                given.delays_s or self._delays_s,
-                what.send_attempts + 1,
-                retry_after_s=result.retry_after_s,
-                jitter=random.random(),  # noqa: S311
-            )
-        status: Status = "sent" if result.outcome == "sent" else "dead" if delay_s is None else "pending"
+        return what
+
+    async def _deliver(self, what: Delivery, delays_s: Sequence[float]) -> float | None:
+        """Send, and note what it came to; returns the wait that the receiver asks for."""
+        result, number = await self._attempt(what), what.send_attempts + 1
+        may_again = result.outcome == "failed" and not result.is_gone and number < len(delays_s)
+        status: Status = "sent" if result.outcome == "sent" else "pending" if may_again else "dead"
         async with self._alarms.begin() as session:
-            number = await notification_writes.attempted(
-                session, what.id, result.outcome, status=status, error=result.error
+            await notification_writes.attempted(
+                session, what.id, number, result.outcome, status=status, error=result.error
             )
             if result.is_gone and what.channel_id is not None:
                 await notification_writes.disable(session, what.channel_id)
-        if delay_s is not None:
-            raise ApplicationError(
-                f"attempt {what.send_attempts + 1}: {result.error}",
-                type="not_delivered",
-                next_retry_delay=timedelta(seconds=delay_s),
-                category=ApplicationErrorCategory.BENIGN,
-            )
-        await self._tell(what, status, result, Ulid(given.operation_id))
-        return Delivered(outcome=_end(status), send_attempts=number or what.send_attempts, error=result.error)
+        return result.retry_after_s
 
-    async def _tell(self, what: Delivery, status: Status, result: Result, operation_id: Ulid) -> None:
-        if status == "sent":
+    async def _tell(self, what: Delivery, operation_id: Ulid) -> None:
+        if what.status != "dead":
             await self._alerts.end(
                 what.tenant_id, alert.delivery_key(what.channel_id, what.channel), what.created_at
             )
-            return
-        if what.is_disabled:
-            return
-        # Not through the channel that has just failed.
-        seen = alert.delivery_failed(what.channel_id, what.channel, result.error or "")
-        await self._alerts.raise_(what.tenant_id, seen, operation_id, what.created_at, not_to=what.channel_id)
+        elif what.error != _CLOSED:
+            # Not through the channel that has just failed.
+            seen = alert.delivery_failed(what.channel_id, what.channel, what.error or "")
+            await self._alerts.raise_(
+                what.tenant_id, seen, operation_id, what.created_at, not_to=what.channel_id
+            )
 
     async def _attempt(self, what: Delivery) -> Result:
         if what.is_disabled:
-            return Result("refused", "the channel is disabled")
+            return Result("refused", _CLOSED)
         try:
             match what.channel:
                 case "inapp":
@@ -190,5 +229,11 @@ class NotifyActivities:
             raise Refused("the channel's secret was sealed under another key") from error
 
 
-def _end(status: Status) -> Literal["sent", "dead"]:
-    return "dead" if status == "dead" else "sent"
+def _again_in_s(delays_s: Sequence[float], what: Delivery, asked_s: float | None) -> float:
+    delay_s = notification.next_delay_s(
+        delays_s,
+        what.send_attempts,
+        retry_after_s=asked_s,
+        jitter=random.random(),  # noqa: S311
+    )
+    return max(0.0, (delay_s or 0.0) - (what.since_last_s or 0.0))

@@ -58,7 +58,22 @@ async def post(
     except TimeoutError as error:
         raise Failed(f"no answer within {timeout_s:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise Failed(f"{type(error).__name__}: {str(error)[:200]}") from error
+        raise Failed(_words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    """Say what went wrong without the library's own words: those may hold the address, which is a secret."""
+    match error:
+        case httpx.TimeoutException():
+            return "no answer in time"
+        case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return "the receiver's certificate does not hold"
+        case httpx.ConnectError():
+            return "the receiver cannot be reached"
+        case httpx.NetworkError() | httpx.RemoteProtocolError():
+            return "the receiver broke off or answered what is no HTTP"
+        case _:
+            return f"the request could not be made: {type(error).__name__}"
 
 
 async def resolve(target: Target, *, allow_private: bool = False) -> str:
@@ -155,5 +170,7 @@ class Mailer:
             raise (Refused if min(codes, default=0) >= 500 else Failed)(
                 f"recipient refused: {codes}"
             ) from error
+        except aiosmtplib.SMTPResponseException as error:
+            raise Failed(f"the mail server answered {error.code}") from error
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise Failed(f"{type(error).__name__}: {str(error)[:200]}") from error
+            raise Failed(f"the mail server cannot be reached: {type(error).__name__}") from error

@@ -49,9 +49,9 @@ class Planned(Outcome):
 
 
 class Wanted(BaseModel):
-    """The input of the operation."""
+    """The input of the operation; without a spec the tables stay as they are, and only the base's name is new."""
 
-    spec: dict[str, Any]
+    spec: dict[str, Any] | None = None
     confirm: list[str] = []
     parent_version: int | None = None
 
@@ -65,7 +65,7 @@ class SchemaChangeActivities:
 
     @activity.defn
     async def plan(self, change: Change) -> Planned:
-        """Write the next version as `applying`, or answer that nothing changes.
+        """Tell the tenant's database the base's name, and write the next version as `applying`, if there is any.
 
         What a run that was ended from outside left half done on this base is settled first.
         """
@@ -128,6 +128,9 @@ class SchemaChangeActivities:
         if row is None:
             raise NotFound(f"there is no operation {change.operation_id}")
         wanted = Wanted.model_validate(row.input)
+        if wanted.spec is None:
+            latest = await schemas.latest(session, Ulid(change.base_id))
+            return latest, diff(latest.spec, latest.spec, ids.stream())
         base = await bases.get(session, Ulid(change.base_id))
         if base is None or base.status != "active":
             raise Conflict("the base is archived", code="base_archived")

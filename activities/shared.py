@@ -24,3 +24,8 @@ class Outcome(BaseModel):
     """The head of every activity's result; the interceptor fills in how many tries it took."""
 
     attempts: int = 1
+
+    @property
+    def tries(self) -> int:
+        """How often it was tried, as the run's table shows it."""
+        return self.attempts

@@ -39,6 +39,13 @@ class Opened(Outcome):
     workspace_id: str
 
 
+class Found(Outcome):
+    """What a run that was ended from outside has left: a cluster where callers were let in, else None."""
+
+    cluster_id: str | None
+    workspace_id: str
+
+
 class Wanted(BaseModel):
     """The input of the operation."""
 
@@ -121,6 +128,16 @@ class TenantProvisionActivities:
                 session, Ulid(provision.tenant_id), Ulid(provision.operation_id), wanted.slug
             )
         return Outcome()
+
+    @activity.defn
+    async def find(self, provision: Provision) -> Found:
+        """Say whether callers were let in."""
+        async with self._control() as session:
+            home = await placements.home(session, Ulid(provision.tenant_id))
+        return Found(
+            cluster_id=None if home is None or home.state == "provisioning" else home.cluster_id,
+            workspace_id=provisioning.main_workspace(Ulid(provision.tenant_id)),
+        )
 
     async def _wanted(self, session: ControlSession, provision: Provision) -> Wanted:
         await operations.require_wanted(session, Ulid(provision.operation_id))

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 import structlog
@@ -26,6 +27,7 @@ from workers.interceptors import Hook, crash_hook
 from workers.temporal import TASK_TIMEOUT, TemporalAway, is_away
 from workflows.registry import KINDS, Kind, attributes_of, details_of, summary_of
 from workflows.shared import OPERATION_ID, Start
+from workflows.status import Problem
 
 _POLL_S = 1.0
 _SWEEP_S = 10.0
@@ -125,7 +127,7 @@ class Starter:
         return True
 
     async def sweep(self, conn: engines.Connection) -> None:
-        """Start what was claimed and has no run; end what says `running` and whose run has ended."""
+        """Start what was claimed and has no run; end or clear up what says `running` and whose run has ended."""
         # Only this connection claims, and it is not claiming now: what has no run was left behind.
         for claimed in await queue.unstarted(conn, _PAGE):
             await self._start(conn, claimed)
@@ -145,6 +147,7 @@ class Starter:
             tenant_id=row.tenant_id,
             base_id=row.base_id,
             input={} if kind.private else row.input,
+            left=Problem.model_validate(row.error) if kind.clears_up and row.error else None,
         )
         workflow_id = kind.id_of(start)
         if self._hook:
@@ -220,8 +223,15 @@ class Starter:
         state, code, words = end
         if found is not None:
             words += await self._reason(workflow_id, found.run_id)
+        problem = _problem(code, words)
         # A run ends its row before itself: only one that was ended from outside leaves it `running`.
-        if await queue.settle(conn, row.id, state, _problem(code, words)):
+        kind = KINDS.get(row.kind)
+        if kind is not None and kind.clears_up:
+            if await queue.leave(conn, row.id, row.run_id or "", problem):
+                _SWEPT.labels(row.kind, "left").inc()
+                _LOG.warning("operation is cleared up", operation_id=row.id, kind=row.kind, problem=words)
+                await self._start(conn, replace(row, run_id=None, error=problem))
+        elif await queue.settle(conn, row.id, state, problem):
             _SWEPT.labels(row.kind, state).inc()
             _LOG.warning("operation swept", operation_id=row.id, kind=row.kind, state=state, problem=words)
 

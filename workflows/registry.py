@@ -36,6 +36,8 @@ class Kind:
     what: str
     private: bool = False
     """Whether the input stays in our row: it is large, or names people."""
+    clears_up: bool = False
+    """Whether a fresh run takes back what one that was ended from outside has left."""
 
     def id_of(self, start: Start) -> str:
         """Return the workflow id of one operation."""
@@ -48,6 +50,10 @@ def _provision(start: Start, given: dict[str, Any]) -> str:
     return f"Provision tenant {given.get('name') or start.tenant_id} in {given.get('region', 'its region')}"
 
 
+def _schema(start: Start, given: dict[str, Any]) -> str:
+    return f"Apply a new {'schema' if given.get('spec') else 'name'} to base {start.base_id}"
+
+
 _ALL = (
     Kind(
         name="tenant_provision",
@@ -57,14 +63,15 @@ _ALL = (
         summary=_provision,
         what="Gives a new tenant its home: a place, a schema with roles and policies, a wallet, a plan.",
         private=True,
+        clears_up=True,
     ),
     Kind(
         name="schema_apply",
         workflow="SchemaChange",
         queue="schema",
         workflow_id="schema/{base}/{operation}",
-        summary=lambda start, _: f"Apply a new schema to base {start.base_id}",
-        what="Brings a base from its last schema to the desired one, step by step.",
+        summary=_schema,
+        what="Brings a base from its last schema to the desired one, step by step, and its name up to date.",
         private=True,
     ),
     Kind(
@@ -89,7 +96,8 @@ _ALL = (
         queue="notify",
         workflow_id="notify/{subject}",
         summary=lambda start, _: f"Deliver notification {start.subject_id}",
-        what="Delivers one notification, with retries.",
+        what="Delivers one notification, with retries, or gives it up: it is `dead`, and its tenant has an alert.",
+        clears_up=True,
     ),
     Kind(
         name="partitions",
@@ -106,6 +114,8 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
 def summary_of(kind: Kind, start: Start, given: dict[str, Any]) -> str:
     """Return one line for the list of runs, at most 400 bytes."""
     line = " ".join(kind.summary(start, given).split())
+    if start.left is not None:
+        line = f"Clear up: {line}"
     return line.encode()[:_SUMMARY_MAX_BYTES].decode(errors="ignore")
 
 
@@ -119,10 +129,14 @@ def details_of(kind: Kind, start: Start, requested_by: str) -> str:
         ("requested by", requested_by),
     ]
     table = "\n".join(f"| {name} | `{value}` |" for name, value in rows if value)
+    terminated = (
+        "A cancel undoes it; so does a termination, by another run."
+        if kind.clears_up
+        else "A cancel undoes it; a termination leaves it as it is, and the next operation for the same subject"
+        " takes it up."
+    )
     return (
-        f"{kind.what}\n\n| | |\n|---|---|\n{table}\n\n"
-        "It ends complete or undone. A cancel undoes it; a termination leaves it as it is, and the next"
-        " operation for the same subject takes it up."
+        f"{kind.what}\n\n| | |\n|---|---|\n{table}\n\nIt ends complete or undone. {terminated}"
         f" State and result: `GET /operations/{start.operation_id}`."
     )
 

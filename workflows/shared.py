@@ -24,7 +24,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 from temporalio import workflow
@@ -65,6 +65,8 @@ class Start(BaseModel):
     input: dict[str, Any] = {}
     done: int = 0
     """How many steps earlier runs of this process (before a continue-as-new) have finished."""
+    left: Problem | None = None
+    """How an earlier run of this operation was ended from outside: this one clears up behind it."""
     longest_history: int = 4_000
     """How many events a run may have before it goes on in another; here, so that each run keeps its own."""
 
@@ -76,6 +78,16 @@ class Undo:
     activity: Callable[[Any, Any], Awaitable[Any]]
     arg: Any | Callable[[Problem], Any]
     options: Options = FAST
+
+
+@dataclass(frozen=True)
+class Again(Generic[A]):
+    """The next try of a step: with what, after which wait, and why the last one was not enough."""
+
+    arg: A
+    wait: timedelta
+    label: str
+    why: str
 
 
 async def run_to_end(coro: Coroutine[Any, Any, R]) -> R:
@@ -107,6 +119,7 @@ class Process:
         self._cancel_asked = False
         self._past_return = False
         self._needs_human = False
+        self._stays_human = False
         self._problem: Problem | None = None
         self._running: workflow.ActivityHandle[Any] | None = None
 
@@ -134,6 +147,11 @@ class Process:
         self._raise_if_canceled()
         self._can_cancel, self._past_return = False, True
 
+    def leave_to_a_human(self) -> None:
+        """Mark this run as one that a person has to look at, also when it is over."""
+        self._stays_human = True
+        self._call_a_human(True)
+
     async def step(
         self,
         name: str,
@@ -143,8 +161,12 @@ class Process:
         *,
         undo: Undo | None = None,
         label: str = "",
+        again: Callable[[R], Again[A] | None] | None = None,
     ) -> R:
-        """Run one step and show it; `undo` is remembered before it starts, for a step may fail half-way."""
+        """Run one step and show it; `undo` is remembered before it starts, for a step may fail half-way.
+
+        `again` looks at what came of each try: it asks for the next one, whose wait is shown, or raises.
+        """
         self._raise_if_canceled()
         entry = self._steps.begin(name, label, workflow.now())
         if undo is not None:
@@ -152,16 +174,16 @@ class Process:
         await self._note(name, phase=name.partition(" ")[0])
         try:
             self._raise_if_canceled()
-            if self._past_return:
-                result = await self._insist(entry, activity, arg, options)
-            else:
-                result = await self._execute(activity, arg, options, label or name)
+            result = await self._try(entry, activity, arg, options)
+            while again is not None and (following := again(result)) is not None:
+                await self._wait_for(entry, following)
+                result = await self._try(entry, activity, following.arg, options)
         except (FailureError, asyncio.CancelledError) as error:
             state: StepState = "canceled" if self._cancel_asked else "failed"
             entry.end(state, workflow.now(), problem_of(error).detail)
             self._show()
             raise
-        entry.end("done", workflow.now(), attempts=getattr(result, "attempts", 1))
+        entry.end("done", workflow.now())
         self._show()
         self._raise_if_canceled()
         return result
@@ -171,6 +193,14 @@ class Process:
         self._steps.begin(name, label, workflow.now()).end("done", workflow.now(), "by the run before")
         if undo is not None:
             self._undos.append((name, undo))
+
+    def may_have_done(self, name: str, undo: Undo) -> None:
+        """Remember to take back a step before it is begun: what it takes back may be there already."""
+        self._undos.append((name, undo))
+
+    def nothing_to_undo(self) -> None:
+        """Take nothing back when the run fails from here on: its failure is an end that the steps have noted."""
+        self._undos.clear()
 
     def continue_if_long(self, done: int) -> None:
         """Go on in a fresh run when this one's history is long; call it between steps, `done` of them over."""
@@ -205,7 +235,8 @@ class Process:
             base_id=self.start.base_id,
             phase=self._phase,
             steps=[
-                StepStatus(name=e.name, state=e.state, detail=e.detail or e.label) for e in self._steps.all
+                StepStatus(name=e.name, state=e.state, tries=e.attempts, detail=e.detail or e.label)
+                for e in self._steps.all
             ],
             percent=self._steps.percent,
             needs_human=self._needs_human,
@@ -265,6 +296,32 @@ class Process:
     def _raise_if_canceled(self) -> None:
         if self._cancel_asked and self._can_cancel:
             raise asyncio.CancelledError
+
+    async def _try(
+        self, entry: Step, activity: Callable[[Any, A], Awaitable[R]], arg: A, options: Options
+    ) -> R:
+        if self._past_return:
+            result = await self._insist(entry, activity, arg, options)
+        else:
+            result = await self._execute(activity, arg, options, entry.label or entry.name)
+        entry.attempts = getattr(result, "tries", 1)
+        return result
+
+    async def _wait_for(self, entry: Step, following: Again[Any]) -> None:
+        due = workflow.now() + following.wait
+        entry.label = following.label
+        entry.detail = f"{following.label} at {due:%Y-%m-%d %H:%M:%S} UTC; {following.why}"
+        await self._note(f"{entry.name}: {entry.detail}", phase=self._phase)
+        if following.wait > timedelta(0):
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._cancel_asked and self._can_cancel,
+                    timeout=following.wait,
+                    timeout_summary=following.label,
+                )
+        self._raise_if_canceled()
+        entry.detail = f"{following.label} under way; {following.why}"
+        self._show()
 
     async def _execute(
         self, activity: Callable[[Any, A], Awaitable[R]], arg: A, options: Options, summary: str
@@ -351,6 +408,7 @@ class Process:
         self._show()
 
     def _call_a_human(self, needed: bool) -> None:
+        needed = needed or self._stays_human
         if needed != self._needs_human:
             self._needs_human = needed
             workflow.upsert_search_attributes([NEEDS_HUMAN.value_set(needed)])

@@ -33,6 +33,7 @@ class StepStatus(BaseModel):
 
     name: str
     state: StepState
+    tries: int = 0
     detail: str = ""
 
 
@@ -62,9 +63,9 @@ class Step:
     attempts: int = 0
     detail: str = ""
 
-    def end(self, state: StepState, at: datetime, detail: str = "", attempts: int = 0) -> None:
+    def end(self, state: StepState, at: datetime, detail: str = "") -> None:
         """Note how the step ended."""
-        self.state, self.ended_at, self.detail, self.attempts = state, at, detail, attempts
+        self.state, self.ended_at, self.detail = state, at, detail
 
 
 @dataclass
@@ -101,7 +102,7 @@ class Steps:
         lines = [f"**{phase}** · {self.percent} %"]
         if needs_human:
             lines.append(
-                "\n**Needs a person**: retried without success; see Pending Activities for the reason."
+                "\n**Needs a person**: tried without success; the step says why, or its pending activity does."
             )
         if problem is not None:
             lines.append(f"\n`{problem.code}` {problem.detail}")

@@ -30,6 +30,7 @@ class Delivery:
     tenant_id: Ulid | None
     status: Status
     send_attempts: int
+    since_last_s: float | None
     error: str | None
     created_at: datetime
     channel: Channel
@@ -65,7 +66,8 @@ async def delivery(session: AlarmsSession, notification_id: Ulid) -> Delivery | 
         await session.execute(
             text("""
                 select n.id, n.tenant_id, n.status, n.send_attempts, n.error, n.created_at, n.channel, n."to",
-                       n.channel_id, coalesce(c.status = 'disabled', false) as is_disabled, c.secret_sealed,
+                       extract(epoch from now() - n.last_attempt_at)::float8 as since_last_s, n.channel_id,
+                       coalesce(c.status = 'disabled', false) as is_disabled, c.secret_sealed,
                        n.alert_id, a.kind, a.severity, a.first_seen_at, a.context_json as context
                   from alarms.notifications n join alarms.alerts a on a.id = n.alert_id
                   left join alarms.channels c on c.id = n.channel_id
@@ -79,24 +81,41 @@ async def delivery(session: AlarmsSession, notification_id: Ulid) -> Delivery | 
 async def attempted(
     session: AlarmsSession,
     notification_id: Ulid,
+    number: int,
     outcome: AttemptOutcome,
     *,
     status: Status,
     error: str | None,
-) -> int | None:
-    """Note one attempt and what it leaves; returns its number, or None when the delivery was over before."""
-    number: int | None = await session.scalar(
+) -> None:
+    """Note the attempt of this number and what it leaves, once; a delivery that is over stays as it is."""
+    await session.execute(
         text("""
             with done as (
               update alarms.notifications
-                 set send_attempts = send_attempts + 1, last_attempt_at = now(), status = cast(:status as text),
+                 set send_attempts = :number, last_attempt_at = now(), status = cast(:status as text),
                      error = cast(:error as text), sent_at = case when cast(:status as text) = 'sent' then now() end
-               where id = :id and status = 'pending' returning id, send_attempts)
+               where id = :id and status = 'pending' and send_attempts = :number - 1 returning id)
             insert into alarms.notification_attempts (notification_id, attempt, outcome, error)
-            select id, send_attempts, :outcome, cast(:error as text) from done returning attempt"""),
-        {"id": notification_id, "status": status, "outcome": outcome, "error": error},
+            select id, :number, :outcome, cast(:error as text) from done"""),
+        {"id": notification_id, "number": number, "status": status, "outcome": outcome, "error": error},
     )
-    return number
+
+
+async def give_up(session: AlarmsSession, notification_id: Ulid, error: str, *, if_disabled: str) -> None:
+    """End a delivery without another attempt; one that is over stays as it is.
+
+    The error is `if_disabled` where its channel is closed.
+    """
+    await session.execute(
+        text("""
+            update alarms.notifications n
+               set status = 'dead',
+                   error = case when exists (select from alarms.channels c
+                                              where c.id = n.channel_id and c.status = 'disabled')
+                                then cast(:if_disabled as text) else cast(:error as text) end
+             where n.id = :id and n.status = 'pending'"""),
+        {"id": notification_id, "error": error, "if_disabled": if_disabled},
+    )
 
 
 async def disable(session: AlarmsSession, channel_id: Ulid) -> None:

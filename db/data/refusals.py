@@ -1,4 +1,4 @@
-"""What a data cluster's SQLSTATE means to the caller: the closed list of `platform.read` and `platform.write`, and PostgreSQL's own."""
+"""What a cluster says by SQLSTATE: the closed list of `platform.read` and `platform.write`, and PostgreSQL's own."""
 
 import json
 from collections.abc import Callable, Iterable

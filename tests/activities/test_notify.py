@@ -6,12 +6,12 @@ import socket
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 from cryptography.fernet import Fernet
-from temporalio.exceptions import ApplicationError
 
 from activities import outgoing
-from activities.notify import Deliver, Delivered, NotifyActivities
+from activities.notify import Deliver, Delivered, GiveUp, NotifyActivities
 from core import notification
 from core.ids import Ulid, new
 from tests import seeds
@@ -50,15 +50,21 @@ async def notification_for(
 async def delivered(
     activities: NotifyActivities, notification_id: Ulid, operation_id: Ulid | None = None
 ) -> Delivered:
-    """Deliver as Temporal would: try again while the activity says so."""
-    what = Deliver(operation_id=operation_id or new(), notification_id=notification_id)
-    for attempt in range(1, 20):
-        try:
-            return await run(activities.deliver, what, attempt=attempt)
-        except ApplicationError as error:
-            wait = error.next_retry_delay
-            await asyncio.sleep(min(wait.total_seconds(), 0.05) if wait else 0)
-    raise AssertionError("it is tried without end")
+    """Deliver as the run would: attempt after attempt while the activity says so, without the waits."""
+    done = await attempted(activities, notification_id, 1, operation_id)
+    while done.outcome == "later":
+        assert done.again_in_s is not None
+        assert done.send_attempts < done.most
+        done = await attempted(activities, notification_id, done.send_attempts + 1, operation_id)
+    assert done.again_in_s is None
+    return done
+
+
+async def attempted(
+    activities: NotifyActivities, notification_id: Ulid, number: int, operation_id: Ulid | None = None
+) -> Delivered:
+    what = Deliver(operation_id=operation_id or new(), notification_id=notification_id, attempt=number)
+    return await run(activities.deliver, what)
 
 
 async def row(databases: Databases, notification_id: Ulid) -> dict[str, Any]:
@@ -121,7 +127,7 @@ async def test_a_used_up_table_is_a_dead_letter_and_an_alert_that_does_not_go_th
     receiver.answers = [(500, {})] * 9
     operation_id = new()
     done = await delivered(money.notify, made, operation_id)
-    assert (done.outcome, done.send_attempts) == ("dead", 3)
+    assert (done.outcome, done.send_attempts, done.needs_human) == ("dead", 3, True)
     assert len(receiver.calls) == 3
     for _ in range(2):  # a run that broke after its last commit tells it again, and changes nothing
         await delivered(money.notify, made, operation_id)
@@ -151,7 +157,10 @@ async def test_a_receiver_that_is_gone_is_not_asked_again(
 ) -> None:
     tenant_id, made = await notification_for(databases, "webhook", receiver.url)
     receiver.answers = [(410, {})]
-    assert (await delivered(money.notify, made)).outcome == "dead"
+    for _ in range(2):  # what its own answer closed is still told when it is run again
+        done = await delivered(money.notify, made)
+        assert (done.outcome, done.needs_human) == ("dead", True)
+        assert await alerts(databases, tenant_id) == [("DELIVERY_FAILED", "open")]
     channels = await seeds.rows(
         databases, "alarms", "select status from alarms.channels where tenant_id = $1", tenant_id
     )
@@ -173,12 +182,67 @@ async def test_retry_after_is_honoured_within_bounds(
     databases: Databases, money: Money, receiver: Receiver
 ) -> None:
     _, made = await notification_for(databases, "webhook", receiver.url)
-    for asked, waits in (("7", 7.0), ("999999", notification.RETRY_AFTER_MAX_S)):
+    for number, asked, waits in ((1, "7", 7.0), (2, "999999", notification.RETRY_AFTER_MAX_S)):
         receiver.answers = [(429, {"retry-after": asked})]
-        with pytest.raises(ApplicationError) as later:
-            await run(money.notify.deliver, Deliver(operation_id=new(), notification_id=made))
-        assert later.value.next_retry_delay is not None
-        assert later.value.next_retry_delay.total_seconds() == waits
+        later = await attempted(money.notify, made, number)
+        assert later.outcome == "later"
+        assert later.again_in_s == pytest.approx(waits, abs=1)
+
+
+async def test_an_attempt_that_was_made_is_not_made_again_and_its_wait_goes_on(
+    databases: Databases, money: Money, receiver: Receiver
+) -> None:
+    _, made = await notification_for(databases, "webhook", receiver.url)
+    receiver.answers = [(500, {})]
+    what = Deliver(operation_id=new(), notification_id=made, delays_s=[0, 100, 100])
+    first = await run(money.notify.deliver, what)
+    async with databases.own("alarms") as conn:
+        await conn.execute(
+            "update alarms.notifications set last_attempt_at = last_attempt_at - interval '60 s' where id = $1", made
+        )  # fmt: skip
+    again = await run(money.notify.deliver, what, attempt=2)
+    assert (first.outcome, first.send_attempts, first.most) == ("later", 1, 3)
+    assert (again.outcome, again.send_attempts, again.error) == ("later", 1, first.error)
+    assert first.again_in_s is not None
+    assert again.again_in_s is not None
+    assert 99 < first.again_in_s <= 110
+    assert 39 < again.again_in_s <= 50
+    assert len(receiver.calls) == 1
+    assert (await row(databases, made))["attempts"] == [(1, "failed")]
+
+
+async def test_two_workers_at_one_attempt_note_it_once(
+    databases: Databases, money: Money, receiver: Receiver
+) -> None:
+    _, made = await notification_for(databases, "webhook", receiver.url)
+    receiver.answers = [(500, {})] * 2
+    both = await asyncio.gather(*(attempted(money.notify, made, 1) for _ in range(2)))
+    assert [(each.outcome, each.send_attempts) for each in both] == [("later", 1)] * 2
+    assert (await row(databases, made))["attempts"] == [(1, "failed")]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (httpx.ConnectError("[Errno 111] at https://x/secret"), "the receiver cannot be reached"),
+        (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] secret"), "the receiver's certificate does not hold"),
+        (httpx.ReadTimeout("secret"), "no answer in time"),
+        (httpx.RemoteProtocolError("secret"), "the receiver broke off or answered what is no HTTP"),
+        (httpx.LocalProtocolError("secret"), "the request could not be made: LocalProtocolError"),
+        (httpx.InvalidURL("secret"), "the request could not be made: InvalidURL"),
+        (OSError("secret"), "the request could not be made: OSError"),
+    ],
+)  # fmt: skip
+async def test_what_went_wrong_is_said_without_the_address(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    async def broken(*_: object) -> outgoing.Answer:
+        raise error
+
+    monkeypatch.setattr(outgoing, "_post", broken)
+    with pytest.raises(outgoing.Failed) as failed:
+        await outgoing.post("http://127.0.0.1/secret", b"{}", {}, allow_private=True)
+    assert str(failed.value) == words
 
 
 async def test_slack_gets_words(databases: Databases, money: Money, receiver: Receiver) -> None:
@@ -238,9 +302,56 @@ async def test_a_channel_that_was_closed_meanwhile_hears_nothing_and_nobody_is_a
     tenant_id, made = await notification_for(databases, "webhook", receiver.url)
     async with databases.own("alarms") as conn:
         await conn.execute("update alarms.channels set status = 'disabled' where tenant_id = $1", tenant_id)
-    assert (await delivered(money.notify, made)).outcome == "dead"
+    done = await delivered(money.notify, made)
+    assert (done.outcome, done.needs_human) == ("dead", False)
     assert receiver.calls == []
     assert await alerts(databases, tenant_id) == []
+
+
+async def given_up(activities: NotifyActivities, notification_id: Ulid, operation_id: Ulid) -> None:
+    given = GiveUp(operation_id=operation_id, notification_id=notification_id, reason="canceled")
+    await run(activities.give_up, given)
+
+
+async def test_what_is_given_up_is_dead_and_told_like_any_other_and_not_sent_any_more(
+    databases: Databases, money: Money, receiver: Receiver
+) -> None:
+    tenant_id, made = await notification_for(databases, "webhook", receiver.url)
+    receiver.answers = [(500, {})]
+    operation_id = new()
+    assert (await attempted(money.notify, made, 0, operation_id)).send_attempts == 0
+    assert (await attempted(money.notify, made, 1, operation_id)).outcome == "later"
+    for _ in range(2):
+        await given_up(money.notify, made, operation_id)
+        found = await row(databases, made)
+        assert (found["status"], found["error"], found["sent_at"]) == ("dead", "canceled", None)
+        assert (found["send_attempts"], found["attempts"]) == (1, [(1, "failed")])
+        assert await alerts(databases, tenant_id) == [("DELIVERY_FAILED", "open")]
+    assert (await attempted(money.notify, made, 2, operation_id)).outcome == "dead"
+    assert len(receiver.calls) == 1
+
+
+async def test_what_was_sent_is_not_given_up(databases: Databases, money: Money, receiver: Receiver) -> None:
+    tenant_id, made = await notification_for(databases, "webhook", receiver.url)
+    await delivered(money.notify, made)
+    before = await row(databases, made)
+    await given_up(money.notify, made, new())
+    assert await row(databases, made) == before
+    assert await alerts(databases, tenant_id) == []
+
+
+async def test_what_is_given_up_on_a_closed_channel_alarms_nobody(databases: Databases, money: Money) -> None:
+    tenant_id, made = await notification_for(databases, "webhook", "http://127.0.0.1:1")
+    async with databases.own("alarms") as conn:
+        await conn.execute("update alarms.channels set status = 'disabled' where tenant_id = $1", tenant_id)
+    await given_up(money.notify, made, new())
+    found = await row(databases, made)
+    assert (found["status"], found["error"]) == ("dead", "the channel is disabled")
+    assert await alerts(databases, tenant_id) == []
+
+
+async def test_giving_up_what_is_not_there_is_no_failure(money: Money) -> None:
+    await given_up(money.notify, new(), new())
 
 
 @pytest.mark.parametrize(

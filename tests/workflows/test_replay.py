@@ -24,6 +24,7 @@ async def test_a_run_of_an_earlier_release_goes_on(path: Path) -> None:
         "tenant_provision.done",
         "tenant_provision.undone",
         "tenant_provision.canceled",
+        "tenant_provision.cleared_up",
         "schema_change.done",
         "schema_change.unchanged",
         "schema_change.undone",
@@ -35,6 +36,9 @@ async def test_a_run_of_an_earlier_release_goes_on(path: Path) -> None:
         "wallet_refill.not_wanted",
         "notify.sent",
         "notify.dead",
+        "notify.continued",
+        "notify.canceled",
+        "notify.cleared_up",
         "maintain_partitions.done",
     ],
 )

@@ -5,14 +5,15 @@ import asyncio
 import pytest
 from temporalio.client import Client
 
-from core.ids import new
+from core.ids import Ulid, new
 from db import engines
 from db.control import queue
 from planebase.ports import free_port
 from tests.conftest import Databases
 from tests.seeds import until
 from tests.workflows.conftest import Platform, starting, working
-from tests.workflows.test_tenant_provision import assert_complete
+from tests.workflows.recording import keep
+from tests.workflows.test_tenant_provision import UNDONE, assert_complete, assert_gone
 from workers import temporal
 
 FAST = {"poll_s": 0.1, "sweep_s": 0.2}
@@ -121,40 +122,117 @@ async def test_a_run_that_still_closes_keeps_the_next_of_its_id_waiting(calm: Pl
 
 
 async def test_a_run_that_temporal_has_forgotten_is_told(calm: Platform, databases: Databases):
-    operation = await calm.enqueue("tenant_provision", new(), {})
-    await _as_owner(
-        databases,
-        "update control.operations set state = 'running', workflow_id = 'provision/lost',"
-        " run_id = '01a20fbd-d0cd-7730-a1de-bb6f0160ba2c' where id = $1",
-        operation,
-    )
+    operation = await calm.enqueue("wallet_refill", new(), {})
+    await _forget(databases, operation)
     async with starting(databases, calm.client, **FAST):
         row = await calm.ended(operation)
     assert row.error is not None
-    assert row.error["code"] == "run_lost"
+    assert (row.state, row.error["code"]) == ("failed", "run_lost")
 
 
-async def test_a_terminated_provisioning_is_told_and_a_second_operation_completes_it(
+async def test_a_provisioning_that_temporal_has_forgotten_is_undone(calm: Platform, databases: Databases):
+    tenant_id, operation = await calm.ask_tenant()
+    await _forget(databases, operation)
+    async with working(databases, calm.client, "tenants"), starting(databases, calm.client, **FAST):
+        row = await calm.ended(operation)
+    assert row.error is not None
+    assert (row.state, row.error["code"]) == ("failed", "run_lost")
+    await assert_gone(calm, tenant_id, "Temporal does not know the run any more")
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("step", UNDONE)
+async def test_a_terminated_provisioning_is_undone_and_a_second_operation_completes_it(
+    calm: Platform, databases: Databases, step: str, place: str
+):
+    async with (
+        working(databases, calm.client, "tenants", hook=calm.faults),
+        starting(databases, calm.client, **FAST),
+    ):
+        gate = calm.faults.hold(step, place)
+        tenant_id, first = await calm.ask_tenant(name="Nordic Goods")
+        await calm.faults.reached(step, place)
+        terminated = await calm.handle(first)
+        await terminated.terminate(reason="wrong button")
+        row = await calm.ended(first)
+        # The terminated run's step comes to its end when everything is undone, and finds that it is not wanted.
+        gate.set()
+        handle = await calm.closed(first)
+        await keep(handle, "tenant_provision.cleared_up")
+        assert handle.id == terminated.id
+        assert (await handle.describe()).run_id != terminated.run_id
+        assert (
+            await (await handle.describe()).static_summary()
+            == "Clear up: Provision tenant Nordic Goods in local"
+        )
+        detail = "the run was terminated: wrong button; what it had made was taken back, and it may be asked for again"
+        assert (row.state, row.error) == ("failed", {"code": "terminated", "detail": detail, "errors": []})
+        await assert_gone(calm, tenant_id, detail)
+        second = await calm.enqueue("tenant_provision", tenant_id, {"slug": tenant_id}, tenant_id=tenant_id)
+        assert (await calm.ended(second)).state == "succeeded"
+        await assert_complete(calm, tenant_id)
+
+
+async def test_a_provisioning_terminated_while_it_is_undone_is_undone(calm: Platform, databases: Databases):
+    async with (
+        working(databases, calm.client, "tenants", hook=calm.faults),
+        starting(databases, calm.client, **FAST),
+    ):
+        gate = calm.faults.hold("drop_home", "before")
+        tenant_id, operation = await calm.ask_tenant(plan_code="gold")
+        for _ in range(2):  # its own undo, then that of the run which clears up
+            await calm.faults.reached("drop_home", "before")
+            run = await calm.handle(operation)
+            calm.faults.seen.clear()
+            await run.terminate(reason="impatience")
+        await calm.faults.reached("drop_home", "before")
+        gate.set()
+        row = await calm.ended(operation)
+        assert row.error is not None
+        assert (row.state, row.error["code"]) == ("failed", "terminated")
+        await assert_gone(calm, tenant_id, "impatience")
+
+
+async def test_a_provisioning_terminated_after_callers_were_let_in_is_done(
     calm: Platform, databases: Databases
 ):
     async with (
         working(databases, calm.client, "tenants", hook=calm.faults),
         starting(databases, calm.client, **FAST),
     ):
-        gate = calm.faults.hold("open_account", "before")
-        tenant_id, first = await calm.ask_tenant()
-        await calm.faults.reached("open_account", "before")
-        await (await calm.handle(first)).terminate(reason="wrong button")
-        row = await calm.ended(first)
-        assert row.error == {
-            "code": "terminated",
-            "detail": "the run was terminated: wrong button",
-            "errors": [],
-        }
+        gate = calm.faults.hold("activate", "after")
+        tenant_id, operation = await calm.ask_tenant()
+        await calm.faults.reached("activate", "after")
+        await (await calm.handle(operation)).terminate(reason="too late")
+        row = await calm.ended(operation)
         gate.set()
-        second = await calm.enqueue("tenant_provision", tenant_id, {"slug": tenant_id}, tenant_id=tenant_id)
-        assert (await calm.ended(second)).state == "succeeded"
+        assert (row.state, row.error) == ("succeeded", None)
+        assert row.result is not None
+        assert row.result["tenant_id"] == tenant_id
         await assert_complete(calm, tenant_id)
+
+
+async def test_a_starter_that_dies_between_the_mark_and_the_run_leaves_it_to_the_next(
+    calm: Platform, databases: Databases
+):
+    tenant_id, operation = await calm.ask_tenant()
+    async with working(databases, calm.client, "tenants", hook=calm.faults):
+        gate = calm.faults.hold("open_account", "after")
+        async with starting(databases, calm.client, **FAST):
+            await calm.faults.reached("open_account", "after")
+            run = await calm.handle(operation)
+        await run.terminate(reason="wrong button")
+        conn = await engines.connect(databases.secret("maintenance_worker", "control"))
+        try:
+            problem = {"code": "terminated", "detail": "the run was terminated", "errors": []}
+            assert await queue.leave(conn, operation, run.run_id or "", problem)
+            assert not await queue.leave(conn, operation, run.run_id or "", problem)
+        finally:
+            await conn.close()
+        gate.set()
+        async with starting(databases, calm.client, **FAST):
+            assert (await calm.ended(operation)).state == "failed"
+        await assert_gone(calm, tenant_id, "terminated")
 
 
 async def test_what_temporal_refuses_to_start_fails_with_the_reason(calm: Platform, databases: Databases):
@@ -173,6 +251,15 @@ async def test_search_attributes_are_made_once(client: Client):
 
 async def _at_least(value: object, least: int) -> bool:
     return value() >= least  # type: ignore[operator]
+
+
+async def _forget(databases: Databases, operation: Ulid) -> None:
+    await _as_owner(
+        databases,
+        "update control.operations set state = 'running', workflow_id = 'provision/lost',"
+        " run_id = '01a20fbd-d0cd-7730-a1de-bb6f0160ba2c' where id = $1",
+        operation,
+    )
 
 
 async def _as_owner(databases: Databases, sql: str, *arguments: object) -> None:
