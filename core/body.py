@@ -97,9 +97,22 @@ def _closed(name: str, members: Mapping[str, Any]) -> Any:
 
 
 def _count_keys(body: Body) -> int:
-    if body.one:
-        return 1 + len(body.records[0]["fields"])
-    return 1 + sum(len(record) + len(record["fields"]) for record in body.records)
+    count = 1 if body.one else 1 + sum(map(len, body.records))
+    for record in body.records:
+        fields = record["fields"]
+        count += len(fields)
+        for value in fields.values():
+            if type(value) is dict or type(value) is list:
+                count += _count_inner(value)
+    return count
+
+
+def _count_inner(value: dict[str, Any] | list[Any]) -> int:
+    """Count the keys inside of a JSON value, whose depth was checked."""
+    count, inner = 0, value
+    if isinstance(value, dict):
+        count, inner = len(value), list(value.values())
+    return count + sum(_count_inner(item) for item in inner if type(item) is dict or type(item) is list)
 
 
 def _refuse_twins(records: list[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from api import problems
 from api.access_log import AccessRecords
 from api.caller import Callers
-from api.data import describe, records
+from api.data import describe, reads, writes
 from api.data.background import Background
 from api.data.lane import Lane
 from api.data.requests import Parts
@@ -29,6 +29,7 @@ _DESCRIPTION = """Create, read, update and delete the records of a base's tables
 what it does not reach answers like what does not exist. Every change takes an `Idempotency-Key`."""
 
 
+_ROUTERS = (reads.router, writes.router)
 _FIRST_HEARD_S = 3.0
 _GC_THRESHOLD = (50_000, 20, 20)
 
@@ -64,10 +65,11 @@ class DataApi(FastAPI):
         self.background = Background(self.gateway, AccessRecords(access_log))
         parts = Parts(self.callers, Catalog(), Cursors(settings.cursor_secret.get_secret_value()))
         self.state.parts = parts
-        self.include_router(records.router)
+        for router in _ROUTERS:
+            self.include_router(router)
         self.add_api_route("/healthz", self._healthz, methods=["GET"], tags=["health"])
         problems.install(self)
-        lane = Lane(super().__call__, records.router.routes, parts)
+        lane = Lane(super().__call__, [route for router in _ROUTERS for route in router.routes], parts)
         self._edge = Edge(lane, max_body_bytes=settings.max_body_bytes, on_end=self.background.note)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

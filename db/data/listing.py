@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from core import filter as filters
 from core import record
-from core.filter import All, Any, Compare, Filter, Not
 from core.record import Field, SortKey, Table
-from core.schema.types import Operator
+from db.data.conditions import compiled
 from db.data.statements import Statement, column, physical
 from db.data.statements import record as record_json
 
@@ -19,15 +18,6 @@ MAX_PAGE_BYTES = 4_000_000
 """A page ends here, whatever its limit; its first record is always in it."""
 _KEPT_LIMITS = (100, 1_000)
 _ALL = "true"
-_SIGNS = {
-    Operator.EQ: "=",
-    # An empty field is not equal to anything, so it is found by `ne`.
-    Operator.NE: "is distinct from",
-    Operator.LT: "<",
-    Operator.LTE: "<=",
-    Operator.GT: ">",
-    Operator.GTE: ">=",
-}
 
 
 class _Form(NamedTuple):
@@ -49,7 +39,7 @@ class Listing:
         self.query_key = record.query_key(table, self.order, filters.canonical(tree))
         self.values: list[str] = []
         """The filter's values, as `params.q`."""
-        self._condition = _ALL if tree is None else self._compiled(tree)
+        self._condition = _ALL if tree is None else compiled(tree, self.values)
         self._statements: dict[_Form, Statement] = {}
 
     def statement(self, after: Sequence[str | None] | None, limit: int, *, exact: bool = False) -> Statement:
@@ -116,26 +106,6 @@ class Listing:
                     from (select r.*, sum(octet_length(r.j::text)) over (order by r.n rows unbounded preceding) as bytes
                             from (select row_number() over () as n, {record_json(self.fields)} as j, r.*
                                     from ({self._rows(form, f"{limit} + 1")}) r) r) r) r"""
-
-    def _compiled(self, tree: Filter) -> str:
-        match tree:
-            case Compare(field, Operator.IS_NULL, values):
-                return f"r.{column(field)} is {'' if values == ('true',) else 'not '}null"
-            case Compare(field, Operator.IN, values):
-                return f"r.{column(field)} in ({', '.join(self._value(field, v) for v in values)})"
-            case Compare(field, operator, values):
-                return f"r.{column(field)} {_SIGNS[operator]} {self._value(field, values[0])}"
-            case All(parts):
-                return f"({' and '.join(map(self._compiled, parts))})"
-            case Any(parts):
-                return f"({' or '.join(map(self._compiled, parts))})"
-            case Not(part):
-                # Not `not`: what is unknown to SQL, a comparison with an empty field, is false to a filter.
-                return f"({self._compiled(part)}) is not true"
-
-    def _value(self, field: Field, value: str) -> str:
-        self.values.append(value)
-        return f"($1 -> 'q' ->> {len(self.values) - 1})::{field.type.cast}"
 
 
 @lru_cache(_KEPT)

@@ -281,23 +281,20 @@ end $$;
 
 -- The change log's only writers ---------------------------------------------------------------------------------
 
--- Who is writing: what entering set, or the fence's where a worker writes without having entered.
-create function platform.writer(p_tenant text) returns text[]
-language plpgsql stable security definer set search_path = '' as $$
-declare
-  writer text := current_setting('pb.writer', true);
-begin
-  if writer <> '' then
-    return string_to_array(writer, ' ', '');
-  end if;
-  return (select array[f.generation::text, i.cluster_id] from platform.fences f, platform.identity i where f.tenant_id = p_tenant);
-end $$;
+-- Who is writing where nobody has entered, as a worker does: the tenant's own fence. (Where somebody has, it is what
+-- entering set: generation, origin, schema version, operation, token and actor.)
+create function platform.worker(p_tenant text) returns text[] language sql stable as $$
+  select array[f.generation::text, i.cluster_id] from platform.fences f, platform.identity i where f.tenant_id = p_tenant
+$$;
 
 create function platform.log_create() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-  w text[] := platform.writer(tg_argv[0]);
+  w text[] := string_to_array(current_setting('pb.writer', true), ' ', '');
 begin
+  if w[1] is null then
+    w := platform.worker(tg_argv[0]);
+  end if;
   insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
                                 generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'create', null, to_jsonb(n),
@@ -309,8 +306,11 @@ end $$;
 create function platform.log_update() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-  w text[] := platform.writer(tg_argv[0]);
+  w text[] := string_to_array(current_setting('pb.writer', true), ' ', '');
 begin
+  if w[1] is null then
+    w := platform.worker(tg_argv[0]);
+  end if;
   insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
                                 generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'update', to_jsonb(o), to_jsonb(n),
@@ -322,8 +322,11 @@ end $$;
 create function platform.log_delete() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-  w text[] := platform.writer(tg_argv[0]);
+  w text[] := string_to_array(current_setting('pb.writer', true), ' ', '');
 begin
+  if w[1] is null then
+    w := platform.worker(tg_argv[0]);
+  end if;
   insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
                                 generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], o.id, o.version + 1, 'delete', to_jsonb(o), null,
@@ -356,7 +359,7 @@ grant execute on function platform.enter(text, text, bigint, bigint),
 grant insert on platform.changes to changes_writer;
 grant usage on sequence platform.changes_seq to changes_writer;
 grant select on platform.fences, platform.identity to changes_writer;
-grant execute on function platform.writer(text) to changes_writer;
+grant execute on function platform.worker(text) to changes_writer;
 
 grant select on platform.changes to tenant_members;
 create policy changes_of_my_base on platform.changes for select to tenant_members
