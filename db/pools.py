@@ -10,7 +10,13 @@ COMMAND_TIMEOUT_S = 10.0
 """Longer than the role's own statement_timeout: this one is for a network that swallows answers."""
 IDLE_S = 120.0
 MAX_STATEMENTS = 32
-AWAY: tuple[type[Exception], ...] = (OSError, TimeoutError, asyncpg.InterfaceError)
+AWAY: tuple[type[Exception], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    # A connection whose server said goodbye while nobody asked, until its socket is seen to be closed.
+    asyncpg.InternalClientError,
+)
 """What asyncpg raises where there is no database, no connection or no answer."""
 
 

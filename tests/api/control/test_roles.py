@@ -159,9 +159,9 @@ async def test_a_role_counts_in_its_own_workspace_only(
     async with databases.connect("data_api", "activity") as conn:
         await conn.execute("select activity.add_access_logs($1::jsonb)", json.dumps([log]))
     logs = f"/tenants/{world.tenant}/access-logs"
-    for user, seen in ((admin, []), (None, [log["id"]])):
+    for user, is_seen in ((admin, False), (None, True)):
         answer = await portal.call("GET", logs, user=user, params={"base_id": hidden})
-        assert [row["id"] for row in answer.json()["requests"]] == seen
+        assert (log["id"] in {row["id"] for row in answer.json()["requests"]}) is is_seen
     await worlds.member(databases, second, admin, "viewer")
     base = await portal.call("POST", f"/workspaces/{second}/bases", user=admin, json={"name": "B"})
     assert base.status_code == 403

@@ -81,9 +81,10 @@ class Home:
             }
             # Inside the fence, as a writer is; then with whatever claims the test wants.
             await conn.execute(
-                "select platform.enter_to_write($1, '- - editor', $2, null, 1, 'token', null, 'operation', null, null)",
+                "select platform.enter_to_write($1, '- - editor', $2, null, 1, $3, null, $3, null, null)",
                 self.target.tenant_id,
                 self.target.generation,
+                ids.new(),
             )
             await conn.execute("select set_config('pb.claims', $1, true)", " ".join(here.values()))
             await conn.execute(f"set local role {names.role(self.target.tenant_id)}")

@@ -134,10 +134,11 @@ begin
   end if;
 end $$;
 
--- Enters to write, inside the fence, and answers the stored answer of a repeated call.
+-- Enters to write, inside the fence, and answers the stored answer of a repeated call. Whose write it is stands in
+-- every change row, and a row that its receivers refuse would hold all others up: so these are ids, whoever calls.
 create function platform.enter_to_write(
-  p_tenant text, p_claims text, p_generation bigint, p_catalog bigint, p_schema_version bigint, p_token text,
-  p_actor text, p_operation text, p_key text, p_hash text) returns jsonb
+  p_tenant text, p_claims text, p_generation bigint, p_catalog bigint, p_schema_version bigint, p_token platform.ulid,
+  p_actor platform.ulid, p_operation platform.ulid, p_key text, p_hash text) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
   at_home boolean;
@@ -350,7 +351,7 @@ grant usage on schema platform to data_api, tenant_owner, tenant_reader, tenant_
   schema_worker, tenants_worker, metering_worker, maintenance_worker;
 
 grant execute on function platform.enter(text, text, bigint, bigint),
-  platform.enter_to_write(text, text, bigint, bigint, bigint, text, text, text, text, text),
+  platform.enter_to_write(text, text, bigint, bigint, bigint, platform.ulid, platform.ulid, platform.ulid, text, text),
   platform.remember(text, text, text, text, text, int, json),
   platform.read(text, text, bigint, bigint, text, text, json, text[]),
   platform.write(text, text, bigint, bigint, bigint, text, text, text, text, text, int, text, text, text, text, json,
