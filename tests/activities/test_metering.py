@@ -314,7 +314,7 @@ async def test_one_refill_is_begun_however_low_and_none_after_a_decline(
         )  # fmt: skip
     await whole(money, NOW + timedelta(minutes=5))
     assert len(await seeds.rows(databases, "control", refills, tenant.wallet_id)) == 1
-    await whole(money, NOW + timedelta(days=1, minutes=5))
+    await whole(money, NOW + timedelta(days=2))
     assert len(await seeds.rows(databases, "control", refills, tenant.wallet_id)) == 2
 
 
@@ -399,5 +399,5 @@ async def test_an_automatic_refill_that_cannot_be_waits_and_is_said(
     assert len(await seeds.rows(databases, "control", refills, tenant.wallet_id)) == 1
     found = await world(databases, tenant)
     assert ("REFILL_FAILED", "open") in {(row["kind"], row["status"]) for row in found["alerts"]}
-    await whole(money, NOW + timedelta(days=1, minutes=5))
+    await whole(money, NOW + timedelta(days=2))
     assert len(await seeds.rows(databases, "control", refills, tenant.wallet_id)) == 2
