@@ -40,12 +40,7 @@ async def connect(statements: Sequence[str], **where: Any) -> Connection:
         timeout=pools.CONNECT_TIMEOUT_S,
         command_timeout=pools.COMMAND_TIMEOUT_S,
         connection_class=Connection,
-        # What is prepared is prepared because its plan does not hang on its values.
-        server_settings={
-            "application_name": "planebase-data-api",
-            "jit": "off",
-            "plan_cache_mode": "force_generic_plan",
-        },
+        server_settings={"application_name": "planebase-data-api"},
         **where,
     )
     try:

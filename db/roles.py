@@ -43,6 +43,9 @@ _API = {
     "temp_file_limit": "1GB",
 }
 _API_SHARE = 0.5
+# The public API keeps plans for as long as a session lives, and a table may be tiny when its plan is made: a plan that
+# reads the whole of it would be kept while it grows. What is planned for one call may read whole tables again.
+_KEPT_PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
 _WORKER = {"statement_timeout": "60s", "idle_in_transaction_session_timeout": "60s"}
 
 ROLES: tuple[Role, ...] = (
@@ -73,7 +76,7 @@ ROLES: tuple[Role, ...] = (
         "data_api",
         ("control", "data", "activity"),
         attributes="noinherit",
-        settings={**_API, "log_min_messages": "fatal"},
+        settings={**_API, **_KEPT_PLANS, "log_min_messages": "fatal"},
         connection_share=_API_SHARE,
     ),
     Role("control_api", ("control", "activity", "alarms"), settings=_API, connection_share=_API_SHARE),

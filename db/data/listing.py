@@ -25,7 +25,6 @@ class _Form(NamedTuple):
 
     empty: tuple[bool, ...] | None
     size: int | None
-    is_quick: bool
 
 
 class Listing:
@@ -45,15 +44,15 @@ class Listing:
     def statement(self, after: Sequence[str | None] | None, limit: int, *, exact: bool = False) -> Statement:
         """Return the statement for the page after a place; one for each pattern of empty values in it.
 
-        A page of a common size without a filter keeps its plan, which then needs to know the size. Where an index
-        has the order as well, that plan answers no body at all for a page that would be too large: it is then to be
-        asked for `exact`ly.
+        A page of a common size, without a filter and in an index's order, keeps its plan, which then needs to know
+        the size. It answers no body at all for a page that would be too large: that is then to be asked for `exact`ly.
         """
         pattern = None if after is None else tuple(value is None for value in after)
-        size = limit if self._condition == _ALL and limit in _KEPT_LIMITS else None
-        form = _Form(pattern, size, is_quick=size is not None and self._has_index and not exact)
+        is_kept = self._condition == _ALL and limit in _KEPT_LIMITS and self._has_index
+        size = limit if is_kept and not exact else None
+        form = _Form(pattern, size)
         if form not in self._statements:
-            sql = self._quick(form) if form.is_quick else self._exact(form)
+            sql = self._exact(form) if size is None else self._quick(form)
             self._statements[form] = Statement(sql, keep=size is not None)
         return self._statements[form]
 
@@ -93,7 +92,7 @@ class Listing:
                     from ({self._rows(form, str(size))}) r) p"""
 
     def _exact(self, form: "_Form") -> str:
-        limit = "($1 ->> 'limit')::int" if form.size is None else str(form.size)
+        limit = "($1 ->> 'limit')::int"
         # A page ends before the row that is one too many, or that would make it too large; after its last row the
         # next one begins.
         fits = f"r.n <= {limit} and (r.n = 1 or r.bytes <= {MAX_PAGE_BYTES})"

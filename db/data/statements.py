@@ -58,10 +58,8 @@ def create_one(table: Table) -> Statement:
     """Insert the record in the body under the id that is given."""
     values = _comma(extract(f, "($1 -> 'fields')") for f in table.fields)
     return Statement(
-        f"""with r as (
-              insert into {physical(table)} ({_inserted(table)})
-              values ({_ONE}, {_ACTOR}, {_ACTOR}{values}) returning *)
-            select {record(table.fields)}, 1, json_build_array({_ANSWER}) from r""",
+        f"""insert into {physical(table)} as r ({_inserted(table)}) values ({_ONE}, {_ACTOR}, {_ACTOR}{values})
+            returning {record(table.fields)}, 1, json_build_array({_ANSWER})""",
         replay=_replay(table, one=True),
         keep=True,
     )
@@ -88,10 +86,9 @@ def update_one(table: Table, present: frozenset[str]) -> Statement:
     fields = _named(table, present)
     new = [extract(f, "($1 -> 'fields')") for f in fields]
     changes = f"""
-      with r as (
-        update {physical(table)} r set {_set(fields, new)}
-         where r.id = {_ONE} and {_MATCHES} and {_differs(fields, new)} returning r.*)
-      select {record(table.fields)}, 1, json_build_array({_ANSWER}) from r"""
+      update {physical(table)} r set {_set(fields, new)}
+       where r.id = {_ONE} and {_MATCHES} and {_differs(fields, new)}
+      returning {record(table.fields)}, 1, json_build_array({_ANSWER})"""
     return Statement(
         changes if fields else _NOTHING,
         f"""select {record(table.fields)},
@@ -143,10 +140,8 @@ def update_many(table: Table, present: frozenset[str], uniform: bool) -> Stateme
 def delete_one(table: Table) -> Statement:
     """Delete one record, if its version may be."""
     return Statement(
-        f"""with r as (
-              delete from {physical(table)} r where r.id = {_ONE} and {_MATCHES}
-              returning r.id, r.version)
-            select {_GONE}, 1, json_build_array({_GONE}) from r""",
+        f"""delete from {physical(table)} r where r.id = {_ONE} and {_MATCHES}
+            returning {_GONE}, 1, json_build_array({_GONE})""",
         # A record that is still here is one whose version did not match.
         f"""select null::json, case when r.id is null then 'PB404' else 'PB412' end, {_ANSWER}
               from (values (1)) one left join {physical(table)} r on r.id = {_ONE}""",

@@ -70,7 +70,7 @@ create table platform.relay_cursors (
 create table platform.idempotency (
   tenant_id text collate "C" not null check (tenant_id ~ '^[0-7][0-9a-hjkmnp-tv-z]{25}$'),
   token_id text collate "C" not null,
-  key text not null check (length(key) between 1 and 255),
+  key text collate "C" not null check (length(key) between 1 and 255),
   request_hash text not null,
   operation_id text collate "C" not null,
   status int not null,
@@ -204,6 +204,8 @@ begin
   perform platform.enter(p_tenant, p_claims, p_generation, p_catalog),
           pg_catalog.set_config('role', 'tenant_' || p_tenant, true);
   if p_name is null then
+    -- Planned for this call alone; what is kept, `enter` included, never reads a table as a whole.
+    perform pg_catalog.set_config('enable_seqscan', 'on', true);
     execute p_sql into body, hint using p_params::jsonb, p_ids;
     return;
   end if;
@@ -245,6 +247,7 @@ begin
     return;
   end if;
   if p_name is null then
+    perform pg_catalog.set_config('enable_seqscan', 'on', true);
     execute p_sql into body, affected, hint
       using p_params::jsonb, p_ids, coalesce(p_actor, p_token), p_match, p_key is not null;
   else
