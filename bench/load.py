@@ -74,13 +74,18 @@ class Requests:
 
 
 def _request(spec: dict[str, Any], n: int) -> bytes:
-    path, ids = spec["path"], spec["ids"]
+    path, ids, secret = spec["path"], spec["ids"], spec["secret"]
     body: dict[str, Any] | None = None
     match spec["operation"].removesuffix("_keyed"):
         case "get":
             method, path = "GET", f"{path}/{random.choice(ids)}"
         case "list_100":
             method, path = "GET", f"{path}?limit=100&sort=created_at"
+        case "page":
+            method, path = "GET", f"{path}?{spec['query']}"
+        case "get_of_many":
+            target = random.choice(spec["targets"])
+            method, path, secret = "GET", target["path"], target["secret"]
         case "create_1":
             method, body = "POST", {"fields": values(n)}
         case "create_100":
@@ -91,7 +96,7 @@ def _request(spec: dict[str, Any], n: int) -> bytes:
         case operation:
             raise ValueError(operation)
     content = b"" if body is None else json.dumps(body).encode()
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {spec['secret']}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {secret}\r\n"
     if spec["operation"].endswith("keyed"):
         head += f"Idempotency-Key: {secrets.token_hex(8)}-%d\r\n"
     if content:

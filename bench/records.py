@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--connections", type=int, nargs="+", default=[16, 1])
+    parser.add_argument("--connections", type=int, nargs="+", default=[16, 1, 64])
     parser.add_argument("--operations", nargs="+", default=list(OPERATIONS), choices=OPERATIONS)
     args = parser.parse_args()
     print(
@@ -46,11 +46,11 @@ def _line(stack: Stack, operation: str, connections: int, rounds: int, seconds: 
     }
     api = spec | {"path": stack.path, "port": stack.port, "secret": stack.secret}
     raw = spec | {"dsn": stack.dsn("data_api", "data"), "enter": _enter(stack), "sql": _sql(stack, operation)}
-    _measured("bench.load", api | {"seconds": 0.5})
+    measured("bench.load", api | {"seconds": 0.5})
     pairs = []
     for n in range(rounds):
         sides = [("bench.load", api), ("bench.raw", raw)]
-        found = {module: _measured(module, each) for module, each in (sides if n % 2 else reversed(sides))}
+        found = {module: measured(module, each) for module, each in (sides if n % 2 else reversed(sides))}
         pairs.append((found["bench.load"], found["bench.raw"]))
     ratios = sorted(mine["per_s"] / theirs["per_s"] for mine, theirs in pairs)
     figures = [
@@ -58,12 +58,18 @@ def _line(stack: Stack, operation: str, connections: int, rounds: int, seconds: 
         for sides in zip(*pairs, strict=True)
         for name in ("per_s", "p50_ms", "p99_ms")
     ]
-    ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+    ratio = spread(ratios)
     cells = "".join(f"{figures[n]:>8.0f}{figures[n + 1]:>8.2f}{figures[n + 2]:>8.2f}" for n in (0, 3))
     return f"{operation:16}{connections:>3}  {ratio:20}{cells}"
 
 
-def _measured(module: str, spec: dict[str, Any]) -> dict[str, Any]:
+def spread(ratios: list[float]) -> str:
+    """Return the median of sorted ratios, with the lowest and the highest."""
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+
+
+def measured(module: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Run one side in a process of its own; raises RuntimeError where a request failed."""
     done = subprocess.run(
         [sys.executable, "-m", module],
         input=json.dumps(spec),

@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ class Stack:
     secret: str
     port: int
     record_ids: list[str]
+    pid: int = 0
+    """The Data API's process."""
 
     @property
     def path(self) -> str:
@@ -94,18 +96,18 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(rows: int) -> Iterator[Stack]:
+def running(rows: int, *, with_twin: bool = True) -> Iterator[Stack]:
     """A stack with `rows` records, stopped and removed at the end."""
     with tempfile.TemporaryDirectory(prefix="planebase-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         cluster = Cluster(Path(folder) / "postgres", free_port(), settings={"shared_buffers": "1GB"})
         with cluster:
-            stack = asyncio.run(_filled(cluster, rows))
-            with _api(stack, Path(folder) / "data-api.log"):
-                yield stack
+            stack = asyncio.run(_filled(cluster, rows, with_twin=with_twin))
+            with _api(stack, Path(folder) / "data-api.log") as pid:
+                yield replace(stack, pid=pid)
 
 
-async def _filled(cluster: Cluster, rows: int) -> Stack:
+async def _filled(cluster: Cluster, rows: int, *, with_twin: bool) -> Stack:
     passwords = {role: secrets.token_hex(12) for role in roles.LOGINS}
     await roles.bootstrap(cluster.dsn(), passwords)
     for database, owner in roles.OWNERS.items():
@@ -118,7 +120,7 @@ async def _filled(cluster: Cluster, rows: int) -> Stack:
         cluster, passwords, tenant_id, workspace_id, base_id, table, made.secret, free_port(), record_ids
     )
     await _control(stack, made)
-    await _data(stack)
+    await _data(stack, with_twin=with_twin)
     return stack
 
 
@@ -142,7 +144,7 @@ async def _control(stack: Stack, made: token.NewToken) -> None:
     await conn.close()
 
 
-async def _data(stack: Stack) -> None:
+async def _data(stack: Stack, *, with_twin: bool) -> None:
     conn = await asyncpg.connect(stack.dsn("tenants_worker", "data"))
     async with conn.transaction():
         await tenants.create_home(conn, ids.parse(stack.tenant_id), ids.new(), 1)
@@ -159,21 +161,26 @@ async def _data(stack: Stack) -> None:
         )
         for statement in DDL["create_table"].up(CreateTable(table=stack.table, pointer=""), target):
             await conn.execute(statement.text, *statement.args)
-        await _twin(conn, stack)
+        if with_twin:
+            await _twin(conn, stack)
     fields = stack.table.fields
     columns = ", ".join(f'"f_{f.id}"' for f in fields)
     extracted = ", ".join(f"(v ->> '{f.name}')::{f.kind.cast}" for f in fields)
+    tables = [stack.physical, *([stack.twin] if with_twin else [])]
+    # What is there before the clock runs needs no history.
+    await conn.execute(f"alter table {stack.physical} disable trigger user")
     for start in range(0, len(stack.record_ids), 1000):
         chunk = stack.record_ids[start : start + 1000]
         rows = json.dumps([values(start + n) for n in range(len(chunk))])
-        for table in (stack.physical, stack.twin):
+        for table in tables:
             await conn.execute(
                 f"insert into {table} (id, {columns}) select id, {extracted}"
                 " from rows from (jsonb_array_elements($1::text::jsonb), unnest($2::text[])) as e(v, id)",
                 rows,
                 chunk,
             )
-    await conn.execute(f"vacuum analyze {stack.physical}, {stack.twin}")
+    await conn.execute(f"alter table {stack.physical} enable trigger user")
+    await conn.execute(f"vacuum analyze {', '.join(tables)}")
     await conn.close()
 
 
@@ -195,7 +202,7 @@ async def _twin(conn: asyncpg.Connection, stack: Stack) -> None:
 
 
 @contextlib.contextmanager
-def _api(stack: Stack, log: Path) -> Iterator[None]:
+def _api(stack: Stack, log: Path) -> Iterator[int]:
     spec = child.Spec(
         name="data-api",
         argv=(sys.executable, "-m", "api.data"),
@@ -212,7 +219,7 @@ def _api(stack: Stack, log: Path) -> Iterator[None]:
     process = child.popen(spec)
     try:
         _wait_for(stack.port, process, log)
-        yield
+        yield process.pid
     finally:
         child.stop(process, spec)
 
