@@ -2,9 +2,9 @@
 
 import sys
 
-from bench import growth, records, tenants
+from bench import growth, overload, records, tenants
 
-TOPICS = {"records": records.main, "growth": growth.main, "tenants": tenants.main}
+TOPICS = {"records": records.main, "growth": growth.main, "tenants": tenants.main, "overload": overload.main}
 
 
 def main() -> None:

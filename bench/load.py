@@ -25,6 +25,8 @@ class _Connection(asyncio.Protocol):
         self._deadline = deadline
         self._done = done
         self.latencies: list[float] = []
+        self.shed: list[float] = []
+        """How long it took to be told that the process has too much to do."""
         self.failures: list[str] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -37,14 +39,19 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         now = time.perf_counter()
-        self.latencies.append(now - self._sent_at)
         status = self._parser.get_status_code()
-        if status >= 300:
-            self.failures.append(str(status))
+        if status == 503 and self._requests.may_be_shed:
+            self.shed.append(now - self._sent_at)
+        else:
+            self.latencies.append(now - self._sent_at)
+            if status >= 300:
+                self.failures.append(str(status))
         if now >= self._deadline:
             self._transport.close()
             if not self._done.done():
                 self._done.set_result(None)
+        elif (early_s := self._sent_at + self._requests.interval_s - now) > 0:
+            asyncio.get_running_loop().call_later(early_s, self._send)
         else:
             self._send()
 
@@ -54,6 +61,8 @@ class _Connection(asyncio.Protocol):
             self._done.set_result(None)
 
     def _send(self) -> None:
+        if self._transport.is_closing():
+            return
         self._sent_at = time.perf_counter()
         self._transport.write(self._requests.next())
 
@@ -65,6 +74,9 @@ class Requests:
         self._made = [_request(spec, n) for n in range(_MADE)]
         self._keyed = spec["operation"].endswith("keyed")
         self._count = random.randrange(10**9)
+        self.may_be_shed = "rate" in spec
+        # Each connection's share of the rate: who is answered late sends at once, and never more than one request.
+        self.interval_s = spec["connections"] / spec["rate"] if "rate" in spec else 0.0
 
     def next(self) -> bytes:
         """Return the bytes of the next request."""
@@ -118,12 +130,15 @@ async def run(spec: dict[str, Any]) -> dict[str, Any]:
     await asyncio.wait_for(asyncio.gather(*(done for _, done in made)), spec["seconds"] + 30)
     took = time.perf_counter() - started
     latencies = sorted(latency for connection, _ in made for latency in connection.latencies)
+    shed = sorted(latency for connection, _ in made for latency in connection.shed)
     failures = [failure for connection, _ in made for failure in connection.failures]
     cpu_us = (time.process_time() - used) / len(latencies) * 1e6
     return {
         "per_s": len(latencies) / took,
         **percentiles(latencies),
         "cpu_us": cpu_us,
+        "shed_per_s": len(shed) / took,
+        **{f"shed_{name}": value for name, value in percentiles(shed or [0.0]).items()},
         "failures": failures[:5],
     }
 

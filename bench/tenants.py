@@ -44,9 +44,9 @@ def main() -> None:
             "secret": stack.secret,
         }
         alone = sorted(measured("bench.load", one)["p50_ms"] for _ in range(args.rounds))
-        print(f"tenants: a get's p50 alone {spread(alone)} ms; {_memory_mb(stack.pid)} MB", flush=True)
+        print(f"tenants: a get's p50 alone {spread(alone)} ms; {memory_mb(stack.pid)} MB", flush=True)
         started = time.monotonic()
-        targets = asyncio.run(_peopled(stack, args.tenants))
+        targets = asyncio.run(peopled(stack, args.tenants))
         took = time.monotonic() - started
         print(f"tenants: {args.tenants} made in {took:.0f} s, {_TABLES} tables each", flush=True)
         every = one | {"operation": "get_of_many", "targets": targets}
@@ -59,10 +59,10 @@ def main() -> None:
         print(f"tenants: one of {args.tenants} {spread(sorted(among))} ms, {spread(ratios)} of alone")
         ratios = sorted(p50 / statistics.median(alone) for p50 in all_in_turn)
         print(f"tenants: any of {args.tenants} {spread(sorted(all_in_turn))} ms, {spread(ratios)} of alone")
-        print(f"tenants: the Data API's process holds {_memory_mb(stack.pid)} MB")
+        print(f"tenants: the Data API's process holds {memory_mb(stack.pid)} MB")
 
 
-async def _peopled(stack: Stack, count: int) -> list[dict[str, str]]:
+async def peopled(stack: Stack, count: int) -> list[dict[str, str]]:
     """Make tenants with a base, some tables and a record; returns where to read each, and its token."""
     control = await asyncpg.connect(stack.dsn("control_owner", "control"))
     homes = await asyncpg.connect(stack.dsn("tenants_worker", "data"))
@@ -128,7 +128,8 @@ async def _one(
     return {"path": path, "secret": secret.secret}
 
 
-def _memory_mb(pid: int) -> int:
+def memory_mb(pid: int) -> int:
+    """Return what a process holds in memory."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1_024
 
