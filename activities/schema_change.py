@@ -1,7 +1,7 @@
 """What applying a schema does: plan, step by step, publish; and what takes it back."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from temporalio import activity
@@ -14,11 +14,12 @@ from core.schema.diff import diff
 from core.schema.plan import Plan, check_confirmed
 from core.schema.spec import read_spec
 from db.control import bases, operations, outbox, placements, schemas
+from db.control.models import BaseRow
 from db.control.placements import Home
 from db.control.schemas import Application, Latest
 from db.data.ddl import apply as ddl
 from db.data.ddl import bases as homes
-from db.data.ddl import entry, ledger
+from db.data.ddl import entry, held, ledger
 from db.data.ddl.base import Target
 from db.data.ddl.online import StillBuilding
 from db.router import Clusters
@@ -48,8 +49,20 @@ class Planned(Outcome):
     point_of_no_return: int = 0
 
 
+class Settled(Outcome):
+    """How it stands with what a run that was ended from outside has left.
+
+    `none`: nothing had been changed. `stuck`: neither way is open, and everything stays as it is.
+    """
+
+    state: Literal["none", "applied", "undone", "stuck"]
+    version: int
+    steps: int = 0
+    reason: str = ""
+
+
 class Wanted(BaseModel):
-    """The input of the operation; without a spec the tables stay as they are, and only the base's name is new."""
+    """The input of the operation; without a spec the tables stay as they are: a base's name or status is new."""
 
     spec: dict[str, Any] | None = None
     confirm: list[str] = []
@@ -65,22 +78,27 @@ class SchemaChangeActivities:
 
     @activity.defn
     async def plan(self, change: Change) -> Planned:
-        """Tell the tenant's database the base's name, and write the next version as `applying`, if there is any.
+        """Tell the tenant's database name and status of the base, and write the next version as `applying`, if any.
 
-        What a run that was ended from outside left half done on this base is settled first.
+        What a run that was ended from outside left half done on this base is settled before another spec is planned.
         """
         async with self._control() as session:
+            wanted = await self._wanted(session, change)
             under_way = await schemas.under_way(session, Ulid(change.base_id))
-        if under_way is not None and under_way.operation_id != change.operation_id:
-            await self._settle(change, under_way)
-        home, target, name = await self._target(change, 0)
-        async with self._clusters.connection(home.cluster_id) as conn:
-            await homes.open_base(conn, target, name)
+        if (
+            wanted.spec is not None
+            and under_way is not None
+            and under_way.operation_id != change.operation_id
+        ):
+            settled = await self._settle(change, under_way)
+            if settled.state == "stuck":
+                raise Conflict(settled.reason, code="half_applied")
+        home, target = await self._open_base(change)
         async with self._control() as session:
             mine = await schemas.application(session, Ulid(change.operation_id))
             if mine is not None:
                 return _planned(mine)
-            latest, plan = await self._draft(session, change)
+            latest, plan = await self._draft(session, change, wanted)
         if not plan.steps:
             return Planned(version=latest.version)
         async with self._clusters.connection(home.cluster_id) as conn:
@@ -121,13 +139,36 @@ class SchemaChangeActivities:
         async with self._control.begin() as session:
             await schemas.settle(session, Ulid(change.operation_id), "failed")
 
+    @activity.defn
+    async def settle(self, change: Change) -> Settled:
+        """Finish what a run of this operation had begun that was ended from outside; repeating it changes nothing.
+
+        New fields take values as soon as their step is done, so nothing is dropped that records hold.
+        """
+        async with self._control() as session:
+            wanted = await self._wanted(session, change)
+            mine = await schemas.application(session, Ulid(change.operation_id))
+            latest = await schemas.latest(session, Ulid(change.base_id))
+        await self._open_base(change)
+        if mine is None:
+            return Settled(state="applied" if wanted.spec is None else "none", version=latest.version)
+        match mine.state:
+            case "applying":
+                return await self._settle(change, mine)
+            case "applied":
+                return Settled(state="applied", version=mine.version, steps=len(mine.plan.steps))
+            case "failed":
+                return Settled(state="undone", version=mine.version)
+
     # The parts -------------------------------------------------------------------------------------------
 
-    async def _draft(self, session: ControlSession, change: Change) -> tuple[Latest, Plan]:
+    async def _wanted(self, session: ControlSession, change: Change) -> Wanted:
         row = await operations.get(session, Ulid(change.operation_id))
         if row is None:
             raise NotFound(f"there is no operation {change.operation_id}")
-        wanted = Wanted.model_validate(row.input)
+        return Wanted.model_validate(row.input)
+
+    async def _draft(self, session: ControlSession, change: Change, wanted: Wanted) -> tuple[Latest, Plan]:
         if wanted.spec is None:
             latest = await schemas.latest(session, Ulid(change.base_id))
             return latest, diff(latest.spec, latest.spec, ids.stream())
@@ -142,14 +183,20 @@ class SchemaChangeActivities:
         check_confirmed(plan, wanted.confirm)
         return latest, plan
 
-    async def _target(self, change: Change, version: int) -> tuple[Home, Target, str]:
+    async def _open_base(self, change: Change) -> tuple[Home, Target]:
+        home, target, base = await self._target(change, 0)
+        async with self._clusters.connection(home.cluster_id) as conn:
+            await homes.open_base(conn, target, base.name, base.status)
+        return home, target
+
+    async def _target(self, change: Change, version: int) -> tuple[Home, Target, BaseRow]:
         async with self._control() as session:
             base = await bases.get(session, Ulid(change.base_id))
             if base is None or base.tenant_id != change.tenant_id:
                 raise NotFound(f"there is no base {change.base_id}")
             home = await placements.home_of(session, Ulid(change.tenant_id))
             target = Target(Ulid(change.tenant_id), base.workspace_id, base.id, version, home.generation)
-            return home, target, base.name
+            return home, target, base
 
     async def _mine(self, change: Change) -> tuple[Application, Home, Target]:
         async with self._control() as session:
@@ -196,23 +243,59 @@ class SchemaChangeActivities:
                     },
                 )
 
-    async def _settle(self, change: Change, left: Application) -> None:
-        """Finish what a terminated run left: forward if it was past its point of no return, else back."""
+    async def _settle(self, change: Change, left: Application) -> Settled:
+        """Finish what was begun; where nothing was, or the records refuse it, or an undo had begun, undo it."""
         home, target, _ = await self._target(change, left.version)
-        last = left.plan.point_of_no_return
-        if last < len(left.plan.steps) and await self._was_entered(home, target, left, last):
-            for step in range(len(left.plan.steps)):
-                await self._apply(home, target, left, step)
-            await self._publish(change, home, target, left)
-            return
-        for step in reversed(range(last)):
-            await self._undo(home, target, left, step)
+        states = await self._states(home, target, left)
+        refusal = ""
+        if any(states) and "undone" not in states:
+            refusal = await self._forward(home, target, left)
+            if not refusal:
+                await self._publish(change, home, target, left)
+                return Settled(state="applied", version=left.version, steps=len(left.plan.steps))
+        if label := await self._back(home, target, left):
+            why = (
+                f"version {left.version} of this base cannot be finished{f' ({refusal})' if refusal else ''}"
+            )
+            words = f"{why} nor undone, for records hold values in what it made: {label}"
+            return Settled(state="stuck", version=left.version, reason=words)
         async with self._control.begin() as session:
             await schemas.settle(session, left.operation_id, "failed")
+        return Settled(state="undone" if any(states) else "none", version=left.version)
 
-    async def _was_entered(self, home: Home, target: Target, left: Application, step: int) -> bool:
+    async def _states(self, home: Home, target: Target, left: Application) -> list[ledger.State]:
         async with self._clusters.connection(home.cluster_id) as conn, entry.owner(conn, target):
-            return await ledger.state_of(conn, target, left.operation_id, step) is not None
+            return [
+                await ledger.state_of(conn, target, left.operation_id, step)
+                for step in range(len(left.plan.steps))
+            ]
+
+    async def _forward(self, home: Home, target: Target, left: Application) -> str:
+        """Take every step, and return what refused one that can still be undone, or nothing."""
+        for step in range(len(left.plan.steps)):
+            try:
+                await self._apply(home, target, left, step)
+            except (Invalid, Conflict) as refusal:
+                if step >= left.plan.point_of_no_return:
+                    raise
+                return f"{left.plan.steps[step].label()}: {refusal}"
+        return ""
+
+    async def _back(self, home: Home, target: Target, left: Application) -> str:
+        """Undo every step, and return nothing, or else the step that made what records hold values in."""
+        steps = [(n, left.plan.steps[n]) for n in reversed(range(left.plan.point_of_no_return))]
+        async with self._clusters.connection(home.cluster_id) as conn:
+            # First a look at all of them: while nothing was undone, the way forward stays open.
+            for step, op in steps:
+                if await held.holds(conn, target, left.operation_id, step, op):
+                    return op.label()
+            for step, op in steps:
+                try:
+                    if not await held.undo_unless_held(conn, target, left.operation_id, step, op):
+                        return op.label()
+                except StillBuilding as error:
+                    raise Unavailable(str(error), retry_after_s=2) from error
+        return ""
 
 
 def _planned(mine: Application) -> Planned:

@@ -17,7 +17,7 @@ from core.alert import Observation
 from core.errors import Fault, Invalid, NotFound, PlanebaseError, Unavailable
 from core.ids import Ulid, new
 from core.wallet import Entry
-from db.control import ledger, metering, outbox, refills, wallets
+from db.control import ledger, metering, operations, outbox, refills, wallets
 from db.control.metering import Dirty
 from db.control.refills import Refill
 from db.faults import comes_back
@@ -26,8 +26,7 @@ from db.transactions import Sessions
 
 PAGE = 200
 _PAGES_MAX = 100_000
-# A charge on its way could still arrive; after this, what the provider never heard was never made.
-_ARRIVES_WITHIN = timedelta(minutes=15)
+_NEVER_ARRIVED = "never_arrived"
 _NOT_DEBITED_KEY = "INVARIANT_BROKEN/debits"
 _NAMED_MAX = 20
 _log = structlog.get_logger("wallet")
@@ -39,6 +38,8 @@ class Retries(BaseModel):
     first_s: float = 1.0
     longest_s: float = 60.0
     attempts: int = 20
+    arrives_within_s: float = 900.0
+    """A charge on its way could still arrive; after this, what the provider never heard was never made."""
 
 
 class Bill(Subject):
@@ -82,6 +83,27 @@ class Charge(Outcome):
     state: Literal["paid", "declined", "unknown"]
     provider_ref: str
     reason: str | None = None
+
+
+class Look(Subject):
+    """The `nth` look for what became of a refill whose run was ended from outside, looked for `since` then."""
+
+    since: datetime
+    nth: int = 1
+
+
+class Found(Outcome):
+    """What is known of it: `asked` where a charge may still be on its way, `none` where no money was taken.
+
+    Without an order nothing was ever written down.
+    """
+
+    nth: int = 1
+    order: Order | None = None
+    state: Literal["paid", "declined", "unknown", "asked", "none"]
+    provider_ref: str = ""
+    reason: str | None = None
+    again_in_s: float = 0.0
 
 
 class Settle(Subject):
@@ -170,6 +192,7 @@ class WalletActivities:
             row = await wallets.get(session, Ulid(ask.wallet_id))
             if row is None:
                 raise NotFound("there is no such wallet")
+            await operations.require_wanted(session, Ulid(ask.operation_id))
             if ask.if_low and not await self._is_low(session, row.tenant_id):
                 return _not_wanted(ask)
             amount_cents = ask.amount_cents if ask.amount_cents is not None else row.refill_amount_cents
@@ -180,15 +203,7 @@ class WalletActivities:
             refill = await refills.request(
                 session, wallet.refill_id(operation_id), Ulid(ask.wallet_id), amount_cents, operation_id
             )
-        return Order(
-            operation_id=ask.operation_id,
-            tenant_id=refill.tenant_id,
-            refill_id=refill.id,
-            wallet_id=refill.wallet_id,
-            amount_cents=refill.amount_cents,
-            customer=refill.customer,
-            payment_ref=ask.payment_ref,
-        )
+        return _order(ask, refill, ask.payment_ref)
 
     async def _is_low(self, session: ControlSession, tenant_id: Ulid) -> bool:
         (purse,) = await metering.purses(session, [tenant_id])
@@ -207,8 +222,8 @@ class WalletActivities:
                 raise self._again(error) from error
             if found is not None:
                 await self._settle(refill, found.state, found.ref, found.reason)
-            elif datetime.now(UTC) - refill.created_at > _ARRIVES_WITHIN:
-                await self._settle(refill, "declined", "", "never_arrived")
+            elif self._arrives_in_s(refill.created_at) <= 0:
+                await self._settle(refill, "declined", "", _NEVER_ARRIVED)
             activity.heartbeat(refill.id)
         return Outcome()
 
@@ -216,6 +231,9 @@ class WalletActivities:
     async def charge(self, order: Order) -> Charge:
         """Take the money once; after a silence the provider is asked by key before it is asked again."""
         attempt = activity.info().attempt
+        async with self._control.begin() as session:
+            # The run that clears up behind a terminated one takes what the provider never heard for not made.
+            await operations.require_wanted(session, Ulid(order.operation_id))
         try:
             found = None if attempt == 1 else await self._payments.find(order.refill_id)
             if found is None:
@@ -231,6 +249,47 @@ class WalletActivities:
             return self._unknown(error)
         return Charge(state=found.state, provider_ref=found.ref, reason=found.reason)
 
+    @activity.defn
+    async def find_charge(self, look: Look) -> Found:
+        """Ask the provider what became of this operation's own refill, and charge nothing.
+
+        What it has never heard was never made once it could not arrive any more: then the refill is settled so.
+        """
+        async with self._control() as session:
+            refill = await refills.maybe(session, wallet.refill_id(Ulid(look.operation_id)))
+        if refill is None:
+            return Found(state="none")
+        order = _order(look, refill)
+        if refill.reason == _NEVER_ARRIVED:
+            return Found(order=order, state="none")
+        try:
+            found = await self._payments.find(refill.id)
+        except (OutcomeUnknown, PaymentRefused) as error:
+            unknown = self._unknown(error)
+            return Found(order=order, state=unknown.state, reason=unknown.reason)
+        if found is not None:
+            return Found(order=order, state=found.state, provider_ref=found.ref, reason=found.reason)
+        # No charge begins behind a termination, but one that had begun has its time from then on.
+        left_s = self._arrives_in_s(look.since)
+        if left_s > 0:
+            pause_s = min(left_s, self._pause_s(look.nth))
+            return Found(nth=look.nth, order=order, state="asked", again_in_s=pause_s)
+        await self._settle(refill, "declined", "", _NEVER_ARRIVED)
+        return Found(order=order, state="none")
+
+    def _arrives_in_s(self, since: datetime) -> float:
+        return self._retries.arrives_within_s - (datetime.now(UTC) - since).total_seconds()
+
+    def _pause_s(self, nth: int) -> float:
+        return min(self._retries.longest_s, self._retries.first_s * 2.0 ** min(nth - 1, 20))
+
+    @activity.defn
+    async def void_refill(self, ask: Ask) -> None:
+        """Note that a refill was given up before anybody was asked for money. Repeating it changes nothing."""
+        async with self._control.begin() as session:
+            own = wallet.refill_id(Ulid(ask.operation_id))
+            await refills.end(session, own, "declined", "", _NEVER_ARRIVED)
+
     def _unknown(self, error: Exception) -> Charge:
         if activity.info().attempt < self._retries.attempts:
             raise self._again(error) from error
@@ -238,12 +297,11 @@ class WalletActivities:
 
     def _again(self, error: Exception) -> ApplicationError:
         attempt = activity.info().attempt
-        delay_s = min(self._retries.longest_s, self._retries.first_s * 2 ** min(attempt - 1, 20))
         return ApplicationError(
             f"nobody knows whether the payment was made: {error}",
             type="payment_unknown",
             non_retryable=attempt >= self._retries.attempts,
-            next_retry_delay=timedelta(seconds=delay_s),
+            next_retry_delay=timedelta(seconds=self._pause_s(attempt)),
         )
 
     @activity.defn
@@ -270,7 +328,7 @@ class WalletActivities:
         operation_id = refill.operation_id or refill.id
         if state == "paid":
             await self._alerts.end(refill.tenant_id, alert.refill_key(refill.wallet_id), now)
-        elif reason != "never_arrived":
+        elif reason != _NEVER_ARRIVED:
             seen = alert.refill_failed(refill.wallet_id, reason or "declined", refill.amount_cents)
             await self._alerts.raise_(refill.tenant_id, seen, operation_id, refill.created_at)
         return balance_cents
@@ -290,6 +348,18 @@ def _not_debited(failed: Sequence[Dirty]) -> Observation:
     named = [f"{each.tenant_id} {each.month:%Y-%m}" for each in failed[:_NAMED_MAX]]
     context = {"check": "every debit is made", "failed": len(failed), "which": named}
     return Observation("INVARIANT_BROKEN", "critical", _NOT_DEBITED_KEY, context)
+
+
+def _order(given: Subject, refill: Refill, payment_ref: str | None = None) -> Order:
+    return Order(
+        operation_id=given.operation_id,
+        tenant_id=refill.tenant_id,
+        refill_id=refill.id,
+        wallet_id=refill.wallet_id,
+        amount_cents=refill.amount_cents,
+        customer=refill.customer,
+        payment_ref=payment_ref,
+    )
 
 
 def _not_wanted(ask: Ask) -> Order:

@@ -28,6 +28,8 @@ class AccessRecords:
 
     def note(self, trace: Trace) -> None:
         """Take note of a request that has ended."""
+        if not trace.is_recorded:
+            return
         if len(self._records) >= MAX_RECORDS:
             _dropped.inc()
         else:

@@ -1,8 +1,12 @@
 """The edge of each API: an id per request, a bound on bodies, one access record, an answer to every error."""
 
+import asyncio
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +18,7 @@ from core.ids import Ulid
 _log = structlog.get_logger("api")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_ROUTE = "(none)"
+_BODY_PATIENCE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -32,6 +37,7 @@ class Trace:
     token_id: str | None = None
     base_id: str | None = None
     actor_id: str | None = None
+    is_recorded: bool = True
 
 
 class Edge:
@@ -47,12 +53,15 @@ class Edge:
         max_body_bytes: int,
         on_end: Callable[[Trace], None] | None = None,
         looks_ahead: bool = True,
+        body_patience_s: float = _BODY_PATIENCE_S,
     ) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
         self.on_end = on_end
         # Without it a body that says how large it is, is refused only where the app reads it.
         self.looks_ahead = looks_ahead
+        # How long the next piece of a body may take.
+        self.body_patience_s = body_patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -66,6 +75,8 @@ class Edge:
         own_headers = [(b"x-request-id", trace.operation_id.encode()), _NOSNIFF]
         closed = False  # we have answered in the app's stead: what it still sends is dropped
         body_left = self.max_body_bytes
+        declared = _declared_bytes(scope)
+        comes = declared != 0  # whether more of the body is to come
 
         async def sends(message: Message) -> None:
             if closed:
@@ -83,8 +94,8 @@ class Edge:
             headers = [
                 (b"content-type", problems.MEDIA_TYPE.encode()),
                 (b"content-length", str(len(body)).encode()),
-                # What is left of a body that is too large would be read as the next request.
-                *([(b"connection", b"close")] if status == 413 else []),
+                # What is left of a body that was not read would be read as the next request.
+                *([(b"connection", b"close")] if status in (408, 413) else []),
             ]
             await sends({"type": "http.response.start", "status": status, "headers": headers})
             await sends({"type": "http.response.body", "body": body})
@@ -94,8 +105,19 @@ class Edge:
             await refuse(413, "too_large", f"A body may have {self.max_body_bytes} bytes")
 
         async def receives() -> Message:
-            nonlocal body_left
-            message = await receive()
+            nonlocal body_left, comes
+            if comes:
+                try:
+                    message = await _in_time(receive, self.body_patience_s)
+                except TimeoutError:
+                    if not closed and not trace.status:
+                        await refuse(
+                            408, "body_too_slow", f"No byte of the body for {self.body_patience_s:g} s"
+                        )
+                    return {"type": "http.disconnect"}
+                comes = message.get("more_body", False)
+            else:
+                message = await receive()
             if message["type"] == "http.request":
                 body_left -= len(message.get("body", b""))
                 if body_left < 0:
@@ -105,7 +127,7 @@ class Edge:
             return message
 
         try:
-            if self.looks_ahead and _declared_bytes(scope) > self.max_body_bytes:
+            if self.looks_ahead and declared > self.max_body_bytes:
                 await too_large()
             else:
                 await self.app(scope, receives, sends)
@@ -128,7 +150,39 @@ class Edge:
 
 
 def _declared_bytes(scope: Scope) -> int:
+    """How large the body says that it is: 0 without one, -1 where only its end will tell."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
+        if name == b"transfer-encoding":
+            return -1
     return 0
+
+
+async def _in_time(receive: Receive, patience_s: float) -> Message:
+    """Receive, or raise TimeoutError. What has arrived is taken without a timer: that would cost more than the rest."""
+    steps: Generator[Any, Any, Message] = receive().__await__()
+    try:
+        waits_for = steps.send(None)
+    except StopIteration as end:
+        message: Message = end.value
+        return message
+    async with asyncio.timeout(patience_s):
+        return await _go_on(steps, waits_for)
+
+
+@types.coroutine
+def _go_on(steps: Generator[Any, Any, Message], waits_for: Any) -> Generator[Any, Any, Message]:
+    """The rest of what was begun by hand, and waits."""
+    while True:
+        try:
+            given = yield waits_for
+        except BaseException as error:
+            step = partial(steps.throw, error)
+        else:
+            step = partial(steps.send, given)
+        try:
+            waits_for = step()
+        except StopIteration as end:
+            message: Message = end.value
+            return message

@@ -8,27 +8,37 @@ from core import ids
 MAX_URL_BYTES = 65_535
 """The parser's own bound."""
 MAX_HEAD_BYTES = 128 * 1_024
-"""Of a request line with its headers, beside what one read brings; the same for what follows a body's last chunk."""
+"""Of a request line with its headers, and of what follows a body's last chunk beside what one read brings."""
 
 
 class Protocol(httptools_impl.HttpToolsProtocol):
     """uvicorn's, refusing with problems like everything else, and with a bound on what is no body."""
 
     url = b""
+    _read_bytes = 0
+    _first_bytes = 0
     _unused_bytes = 0
+    _is_head_too_large = False
 
     def data_received(self, data: bytes) -> None:
         """Take what one read brought."""
+        self._read_bytes = len(data)
         self._unused_bytes += len(data)
         super().data_received(data)
         if self._unused_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(
-                431, "headers_too_large", f"Request line and headers may have {MAX_HEAD_BYTES} bytes"
-            )
+            self._refuse_head()
+
+    def on_headers_complete(self) -> None:
+        """Take the head, but for one that is too large: the first read of it may hold what was before it, too."""
+        may_be_too_large = self._first_bytes + self._unused_bytes > MAX_HEAD_BYTES
+        if may_be_too_large and _head_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
+            self._is_head_too_large = True
+            raise ValueError("the parser stops here")
+        super().on_headers_complete()
 
     def on_message_begin(self) -> None:
         """Begin to count."""
-        self._unused_bytes = 0
+        self._first_bytes, self._unused_bytes = self._read_bytes, 0
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
@@ -43,10 +53,15 @@ class Protocol(httptools_impl.HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read, and close."""
-        if len(self.url) > MAX_URL_BYTES:
+        if self._is_head_too_large:
+            self._refuse_head()
+        elif len(self.url) > MAX_URL_BYTES:
             self._refuse(414, "address_too_long", f"An address may have {MAX_URL_BYTES} bytes")
         else:
             self._refuse(400, "bad_request", "This is not an HTTP request")
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "headers_too_large", f"Request line and headers may have {MAX_HEAD_BYTES} bytes")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         request_id = ids.new()
@@ -62,3 +77,7 @@ class Protocol(httptools_impl.HttpToolsProtocol):
         lines = [httptools_impl.STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in headers)]
         self.transport.write(b"".join([*lines, b"\r\n", body]))
         self.transport.close()
+
+
+def _head_bytes(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(url) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)

@@ -35,12 +35,17 @@ class Notify(Process):
         return await self.carry_out(start, self._work)
 
     async def _work(self) -> Notified:
-        # Before the first attempt, too: nobody queues it again, and nothing may stay pending.
-        self.may_have_done("deliver", Undo(Do.give_up, self._given_up))
         self.expect("deliver")
         number, label = (1, "first attempt") if self.start.left is None else (0, "was it sent?")
+        # Nobody queues it again, so nothing may stay pending.
         delivered = await self.step(
-            "deliver", Do.deliver, self._nth(number), DELIVER, label=label, again=self._again
+            "deliver",
+            Do.deliver,
+            self._nth(number),
+            DELIVER,
+            undo=Undo(Do.give_up, self._given_up),
+            label=label,
+            again=self._again,
         )
         return Notified(notification_id=self.start.subject_id, send_attempts=delivered.send_attempts)
 

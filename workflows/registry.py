@@ -37,7 +37,7 @@ class Kind:
     private: bool = False
     """Whether the input stays in our row: it is large, or names people."""
     clears_up: bool = False
-    """Whether a fresh run takes back what one that was ended from outside has left."""
+    """Whether a fresh run settles what one that was ended from outside has left."""
 
     def id_of(self, start: Start) -> str:
         """Return the workflow id of one operation."""
@@ -51,7 +51,7 @@ def _provision(start: Start, given: dict[str, Any]) -> str:
 
 
 def _schema(start: Start, given: dict[str, Any]) -> str:
-    return f"Apply a new {'schema' if given.get('spec') else 'name'} to base {start.base_id}"
+    return f"Apply a new {'schema' if given.get('spec') else 'name or status'} to base {start.base_id}"
 
 
 _ALL = (
@@ -71,8 +71,9 @@ _ALL = (
         queue="schema",
         workflow_id="schema/{base}/{operation}",
         summary=_schema,
-        what="Brings a base from its last schema to the desired one, step by step, and its name up to date.",
+        what="Brings a base from its last schema to the desired one, step by step, and its name and status up to date.",
         private=True,
+        clears_up=True,
     ),
     Kind(
         name="metering",
@@ -89,6 +90,7 @@ _ALL = (
         workflow_id="refill/{subject}",
         summary=lambda start, _: f"Refill wallet {start.subject_id}",
         what="Takes a payment and credits it to the wallet: both or neither.",
+        clears_up=True,
     ),
     Kind(
         name="notify",
@@ -130,7 +132,7 @@ def details_of(kind: Kind, start: Start, requested_by: str) -> str:
     ]
     table = "\n".join(f"| {name} | `{value}` |" for name, value in rows if value)
     terminated = (
-        "A cancel undoes it; so does a termination, by another run."
+        "A cancel undoes it; what a termination leaves is settled by another run."
         if kind.clears_up
         else "A cancel undoes it; a termination leaves it as it is, and the next operation for the same subject"
         " takes it up."

@@ -5,15 +5,18 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.schema_change import Change, StepOf
     from activities.schema_change import SchemaChangeActivities as Do
     from workflows.options import LOCKY
     from workflows.shared import Process, Start, Undo
+    from workflows.status import Problem, problem_of
 
 # Counting a large table or building an index on it takes long; statement timeouts in the database bound each.
 STEP = replace(LOCKY, timeout=timedelta(hours=1))
+_STUCK = "half_applied"
 
 
 class SchemaChanged(BaseModel):
@@ -26,7 +29,7 @@ class SchemaChanged(BaseModel):
 
 @workflow.defn
 class SchemaChange(Process):
-    """Brings a base from its last schema to the desired one."""
+    """Brings a base from its last schema to the desired one; what was begun is finished, also after a termination."""
 
     @workflow.run
     async def run(self, start: Start) -> SchemaChanged:
@@ -35,15 +38,22 @@ class SchemaChange(Process):
 
     async def _work(self) -> SchemaChanged:
         change = Change(**self.subject)
+        if self.start.left is not None:
+            return await self._clear_up(change, self.start.left)
         self.expect("plan")
-        plan = await self.step(
-            "plan",
-            Do.plan,
-            change,
-            STEP,
-            undo=Undo(Do.abandon, change),
-            label="compare with the last version",
-        )
+        try:
+            plan = await self.step(
+                "plan",
+                Do.plan,
+                change,
+                STEP,
+                undo=Undo(Do.abandon, change),
+                label="compare with the last version",
+            )
+        except FailureError as error:
+            if problem_of(error).code == _STUCK:
+                self.leave_to_a_human()
+            raise
         if not plan.labels:
             return SchemaChanged(version=plan.version, changed=False, steps=0)
         self.expect(*(f"apply {n}" for n in range(len(plan.labels))), "publish")
@@ -61,3 +71,16 @@ class SchemaChange(Process):
             self.no_return()
         await self.step("publish", Do.publish, change, STEP, label=f"version {plan.version}")
         return SchemaChanged(version=plan.version, changed=True, steps=len(plan.labels))
+
+    async def _clear_up(self, change: Change, left: Problem) -> SchemaChanged:
+        """After a run that was ended from outside: what it had begun is finished, for clients may write to it."""
+        self.no_return()
+        self.expect("settle")
+        settled = await self.step("settle", Do.settle, change, STEP, label="finish what was begun")
+        if settled.state == "applied":
+            return SchemaChanged(version=settled.version, changed=settled.steps > 0, steps=settled.steps)
+        if settled.state == "stuck":
+            self.leave_to_a_human()
+            raise ApplicationError(settled.reason, type=_STUCK, non_retryable=True)
+        what = "nothing had been changed" if settled.state == "none" else "what it had changed was undone"
+        raise ApplicationError(f"{left.detail}; {what}", type=left.code, non_retryable=True)

@@ -91,7 +91,7 @@ class Again(Generic[A]):
 
 
 async def run_to_end(coro: Coroutine[Any, Any, R]) -> R:
-    """Finish `coro` even when cancels arrive meanwhile; then raise the cancel."""
+    """Finish `coro` even when cancels arrive meanwhile; then raise its failure, else the cancel."""
     task, hit = asyncio.create_task(coro), None
     while not task.done():
         try:
@@ -100,9 +100,10 @@ async def run_to_end(coro: Coroutine[Any, Any, R]) -> R:
             if task.done():
                 raise
             hit = error
+    result = task.result()
     if hit:
         raise hit
-    return task.result()
+    return result
 
 
 class Process:
@@ -165,12 +166,13 @@ class Process:
     ) -> R:
         """Run one step and show it; `undo` is remembered before it starts, for a step may fail half-way.
 
+        A step that a cancel keeps from starting is undone, too: what asked for the run may have left something.
         `again` looks at what came of each try: it asks for the next one, whose wait is shown, or raises.
         """
-        self._raise_if_canceled()
-        entry = self._steps.begin(name, label, workflow.now())
         if undo is not None:
             self._undos.append((name, undo))
+        self._raise_if_canceled()
+        entry = self._steps.begin(name, label, workflow.now())
         await self._note(name, phase=name.partition(" ")[0])
         try:
             self._raise_if_canceled()
@@ -208,8 +210,12 @@ class Process:
             workflow.continue_as_new(self.start.model_copy(update={"done": done}))
 
     async def carry_out(self, start: Start, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Begin the operation, do `work`, and end it; when that fails or is canceled, undo, and then fail."""
+        """Begin the operation, do `work`, and end it; when that fails or is canceled, undo, and then fail.
+
+        A run that clears up behind another goes through to its end: a cancel would leave what it came for.
+        """
         self.start = self._resolved(start)
+        self._can_cancel = self.CANCELABLE and start.left is None
         try:
             await run_to_end(self._begin())
         except asyncio.CancelledError:

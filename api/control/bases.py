@@ -112,21 +112,20 @@ async def get_base(base_id: Id, caller: Reads) -> BaseOut:
 async def change_base(base_id: Id, body: BaseChange, caller: Writes) -> Response:
     """Rename a base, archive it (its records answer no more, and stay), or bring it back.
 
-    The tenant's database hears of a new name by an operation, which has the id of this request.
+    The tenant's database hears of it by an operation, which has the id of this request.
     """
     async with caller.change() as change:
         place = await caller.at_base(change.session, Ulid(base_id), Action.BASE_UPDATE)
         base = await bases.change(change.session, Ulid(base_id), name=body.name, status=body.status)
-        if body.name is not None:
-            await enqueue(
-                caller,
-                change,
-                kind="schema_apply",
-                subject_id=base.id,
-                tenant_id=place.tenant_id,
-                base_id=base.id,
-                input={},
-            )
+        await enqueue(
+            caller,
+            change,
+            kind="schema_apply",
+            subject_id=base.id,
+            tenant_id=place.tenant_id,
+            base_id=base.id,
+            input={},
+        )
         await caller.tell(
             change,
             "BASE_ARCHIVE" if body.status == "archived" else "BASE_UPDATE",

@@ -137,17 +137,18 @@ async def rename_tenant(tenant_id: Id, body: TenantChange, caller: Writes) -> Re
     responses=problems(400, 401, 403, 404, 409, 503),
 )
 async def provision_again(tenant_id: Id, caller: Writes) -> Response:
-    """Try once more to provision a tenant whose first try failed."""
+    """Try once more to provision a tenant whose last try is over and has not let it in."""
     async with caller.change() as change:
         caller.service_only("provisioning again")
         tenant = await tenants.locked(change.session, Ulid(tenant_id))
         if tenant is None:
             raise missing("tenant")
-        if tenant.status != "failed":
-            raise Conflict(f"the tenant is {tenant.status}", code="tenant_not_failed")
         tried = await operations.list_for_tenant(change.session, tenant.id, kind="tenant_provision", limit=1)
         if not tried:
             raise Conflict("nobody has asked for this tenant", code="tenant_not_failed")
+        is_over = tried[0].state not in ("queued", "running")
+        if tenant.status != "failed" and not (tenant.status == "provisioning" and is_over):
+            raise Conflict(f"the tenant is {tenant.status}", code="tenant_not_failed")
         await _provision(caller, change, tenant, tried[0].input)
     return change.response()
 

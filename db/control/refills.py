@@ -69,6 +69,12 @@ async def get(session: ControlSession, refill_id: Ulid) -> Refill:
     return _refill((await session.execute(text(_SELECT + "where r.id = :id"), {"id": refill_id})).one())
 
 
+async def maybe(session: ControlSession, refill_id: Ulid) -> Refill | None:
+    """Return one refill, or None where it was never written down."""
+    row = (await session.execute(text(_SELECT + "where r.id = :id"), {"id": refill_id})).one_or_none()
+    return None if row is None else _refill(row)
+
+
 async def end(
     session: ControlSession, refill_id: Ulid, state: Outcome, provider_ref: str | None, reason: str | None
 ) -> bool:

@@ -42,7 +42,7 @@ async def run(status: dict[str, Any]) -> int:
             story = Story(status, log, shown, http, receiver)
             await story.tell()
             data_dir.save_demo(story.first.as_demo())
-            log.write("know", is_complete=True)
+            log.write("know", is_complete=True, ended_at=datetime.now(UTC).isoformat())
             await _settled(folder, status)
     except DemoFailed as error:
         shown.console.print(f"[red]The demo failed:[/] {error}", soft_wrap=True)

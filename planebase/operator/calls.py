@@ -112,7 +112,7 @@ def admin(data_dir: Path | None) -> Api:
     files.write_json(kept_at, {"token": login.get("token"), "step": int(time.time()) // _TOTP_STEP_S})
     if "token" in login:
         return Api(now["admin_api"], login["token"])
-    return _end(f"the Admin API refused the login: {login.get('detail', login)}; try again in 30 s")
+    return _end(f"the Admin API refused the login: {login.get('detail', login)}")
 
 
 def _is_open(base_url: str, token: str | None) -> bool:

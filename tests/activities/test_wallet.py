@@ -18,9 +18,19 @@ from tests.conftest import Databases
 from tests.parts import Sandbox
 
 
-def ask(tenant: seeds.Tenant, amount_cents: int | None = 500, *, if_low: bool = False) -> Ask:
+async def ask(
+    databases: Databases, tenant: seeds.Tenant, amount_cents: int | None = 500, *, if_low: bool = False
+) -> Ask:
+    operation = new()
+    async with databases.own("control") as conn:
+        await conn.execute(
+            "insert into control.operations (id, kind, subject_id, requested_by, state)"
+            " values ($1, 'wallet_refill', $2, 'test', 'running')",
+            operation,
+            operation,
+        )
     return Ask(
-        operation_id=new(),
+        operation_id=operation,
         tenant_id=tenant.id,
         wallet_id=tenant.wallet_id,
         amount_cents=amount_cents,
@@ -87,7 +97,7 @@ async def test_a_paid_refill_is_credited_once_however_often_each_step_runs(
     databases: Databases, money: Money, sandbox: Sandbox
 ) -> None:
     tenant = await seeds.tenant(databases, balance_cents=20)
-    wanted = ask(tenant)
+    wanted = await ask(databases, tenant)
     for _ in range(2):
         order = await run(money.wallet.request_refill, wanted)
         charge = await run(money.wallet.charge, order)
@@ -106,7 +116,7 @@ async def test_a_declined_charge_is_said_and_credits_nothing(
     tenant = await seeds.tenant(databases)
     await seeds.channel(databases, tenant.id, "webhook", "https://hooks.example.com/x")
     await sandbox.behave(tenant.wallet_id, "decline")
-    order = await run(money.wallet.request_refill, ask(tenant))
+    order = await run(money.wallet.request_refill, await ask(databases, tenant))
     charge = await run(money.wallet.charge, order)
     assert (charge.state, charge.reason) == ("declined", "card_declined")
     for _ in range(2):
@@ -120,7 +130,7 @@ async def test_a_declined_charge_is_said_and_credits_nothing(
     )
     assert queued == [{"kind": "notify"}]
     # The next one goes through, and the alert has ended.
-    order = await run(money.wallet.request_refill, ask(tenant))
+    order = await run(money.wallet.request_refill, await ask(databases, tenant))
     await run(money.wallet.settle_refill, settled(order, await charged(money, order)))
     found = await state(databases, tenant)
     assert (found["balance"], found["alerts"]) == (500, [("REFILL_FAILED", "resolved", 1)])
@@ -131,7 +141,7 @@ async def test_a_charge_that_was_made_in_silence_is_found_and_not_made_again(
 ) -> None:
     tenant = await seeds.tenant(databases)
     await sandbox.behave(tenant.wallet_id, "timeout", hang_s=3)
-    order = await run(money.wallet.request_refill, ask(tenant))
+    order = await run(money.wallet.request_refill, await ask(databases, tenant))
     charge = await charged(money, order)
     assert charge.state == "paid"
     assert sandbox.charges(tenant.wallet_id) == [("paid", 500)]
@@ -143,7 +153,7 @@ async def test_a_charge_that_broke_is_made_once_in_the_end(
 ) -> None:
     tenant = await seeds.tenant(databases)
     await sandbox.behave(tenant.wallet_id, "error", times=times)
-    order = await run(money.wallet.request_refill, ask(tenant))
+    order = await run(money.wallet.request_refill, await ask(databases, tenant))
     assert (await charged(money, order)).state == "paid"
     assert sandbox.charges(tenant.wallet_id) == [("paid", 500)]
 
@@ -152,7 +162,7 @@ async def test_after_a_silence_the_provider_is_asked_before_it_is_asked_for_mone
     databases: Databases, money: Money, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = await seeds.tenant(databases)
-    order = await run(money.wallet.request_refill, ask(tenant))
+    order = await run(money.wallet.request_refill, await ask(databases, tenant))
     calls: list[str] = []
 
     async def charge(*_: object) -> Charged:
@@ -174,7 +184,7 @@ async def test_what_nobody_knows_is_said_and_cleared_up_before_the_next_charge(
 ) -> None:
     tenant = await seeds.tenant(databases, balance_cents=3)
     await sandbox.behave(tenant.wallet_id, "timeout", hang_s=3)
-    first = await run(money.wallet.request_refill, ask(tenant))
+    first = await run(money.wallet.request_refill, await ask(databases, tenant))
     with pytest.raises(ApplicationError):
         await run(money.wallet.charge, first, attempt=1)
     await run(money.wallet.report_unknown, first)
@@ -182,7 +192,7 @@ async def test_what_nobody_knows_is_said_and_cleared_up_before_the_next_charge(
     assert (found["balance"], found["refills"]) == (3, [("requested", None, 500)])
     assert found["alerts"] == [("REFILL_FAILED", "open", 1)]
 
-    second = ask(tenant, 700)
+    second = await ask(databases, tenant, 700)
     await run(money.wallet.request_refill, second)
     for _ in range(2):
         await run(money.wallet.settle_earlier, second)
@@ -196,8 +206,8 @@ async def test_a_refill_that_never_arrived_is_closed_after_a_while(
     databases: Databases, money: Money
 ) -> None:
     tenant = await seeds.tenant(databases)
-    await run(money.wallet.request_refill, ask(tenant))
-    later = ask(tenant)
+    await run(money.wallet.request_refill, await ask(databases, tenant))
+    later = await ask(databases, tenant)
     await run(money.wallet.settle_earlier, later)
     assert (await state(databases, tenant))["refills"] == [("requested", None, 500)]
     async with databases.own("control") as conn:
@@ -211,11 +221,11 @@ async def test_a_refill_that_never_arrived_is_closed_after_a_while(
 
 async def test_a_refill_nobody_needs_any_more_is_not_made(databases: Databases, money: Money) -> None:
     tenant = await seeds.tenant(databases, balance_cents=500, threshold_cents=100, refill_cents=900)
-    order = await run(money.wallet.request_refill, ask(tenant, None, if_low=True))
+    order = await run(money.wallet.request_refill, await ask(databases, tenant, None, if_low=True))
     assert not order.is_wanted
     assert (await state(databases, tenant))["refills"] == []
     low = await seeds.tenant(databases, balance_cents=50, threshold_cents=100, refill_cents=900)
-    order = await run(money.wallet.request_refill, ask(low, None, if_low=True))
+    order = await run(money.wallet.request_refill, await ask(databases, low, None, if_low=True))
     assert (order.is_wanted, order.amount_cents) == (True, 900)
 
 
@@ -225,7 +235,7 @@ async def test_an_amount_out_of_bounds_is_refused(
 ) -> None:
     tenant = await seeds.tenant(databases)
     with pytest.raises(Invalid):
-        await run(money.wallet.request_refill, ask(tenant, amount))
+        await run(money.wallet.request_refill, await ask(databases, tenant, amount))
     assert (await state(databases, tenant))["refills"] == []
 
 
@@ -238,7 +248,7 @@ async def test_many_settlements_at_once_credit_once(
     databases: Databases, money: Money, sandbox: Sandbox
 ) -> None:
     tenant = await seeds.tenant(databases)
-    order = await run(money.wallet.request_refill, ask(tenant))
+    order = await run(money.wallet.request_refill, await ask(databases, tenant))
     charges = await asyncio.gather(*(run(money.wallet.charge, order) for _ in range(4)))
     assert len({charge.provider_ref for charge in charges}) == 1
     await asyncio.gather(*(run(money.wallet.settle_refill, settled(order, charges[0])) for _ in range(4)))
@@ -258,7 +268,7 @@ async def test_a_provider_that_refuses_the_request_is_not_asked_again(sandbox: S
 
 async def test_a_charge_that_is_refused_outright_was_not_made(databases: Databases, money: Money) -> None:
     tenant = await seeds.tenant(databases)
-    order = await run(money.wallet.request_refill, ask(tenant))
+    order = await run(money.wallet.request_refill, await ask(databases, tenant))
     charge = await run(money.wallet.charge, order.model_copy(update={"customer": "x" * 201}))
     assert (charge.state, charge.reason) == ("declined", "the payment provider refuses the request with 422")
 

@@ -126,6 +126,21 @@ async def test_heads_below_the_bound_are_read(port: int) -> None:
     assert headers["content-type"] == "application/problem+json"
 
 
+def _with_head_of(size: int) -> bytes:
+    """A request whose line and headers have this many bytes as they are counted: without their framing."""
+    fixed = len(b"/healthz") + len(b"host: x\r\n") + len(b"connection: close\r\n") + len(b"a: \r\n")
+    return HEAD + b"connection: close\r\na: " + b"b" * (size - fixed) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(("size", "status"), [(131_072, 200), (131_073, 431), (200_000, 431), (300_000, 431)])
+async def test_the_bound_of_a_head_is_exact(port: int, size: int, status: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(_with_head_of(size))
+    line = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    assert int(line.split()[1]) == status
+
+
 async def test_requests_that_follow_each_other_have_a_bound_each(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(5):

@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 
 from core.ids import Ulid, new
-from planebase.demo import proof, show
+from planebase.demo import journal, proof, show
 from planebase.demo.proof import Check
 from planebase.demo.run import prove_runs
 from planebase.sandbox.mail import Mailbox
+from tests import seeds
 from tests.conftest import Databases
 
 TO = "operations@example.com"
@@ -127,6 +128,60 @@ async def test_a_run_that_was_killed_at_once_has_nothing_to_compare_and_proves_n
     said = capsys.readouterr().out
     assert "a-run: nothing to compare yet" in said
     assert "NO" not in said
+
+
+async def write(databases: Databases, tenant: seeds.Tenant) -> Ulid:
+    """Make a record as any client does, and return its id."""
+    record = new()
+    async with databases.own("data") as conn:
+        await conn.execute(
+            f'insert into {tenant.table} (id, "f_{tenant.field_id}") values ($1, $2)', record, "a"
+        )
+    return record
+
+
+async def test_what_others_write_after_a_run_is_told_and_what_it_wrote_itself_is_still_compared(
+    databases: Databases, tmp_path: Path
+) -> None:
+    tenant = await seeds.tenant(databases, with_table=True)
+    ours = await write(databases, tenant)
+    async with databases.own("data") as conn:
+        (operation,) = await conn.fetchrow(
+            "select operation_id from platform.changes where record_id = $1", ours
+        )
+        ended_at = await conn.fetchval("select clock_timestamp()")
+    tables = {tenant.table_id: {"tenant": tenant.id, "fields": {"Name": tenant.field_id}}}
+    item = {"table_id": tenant.table_id, "record_id": ours, "version": 1, "action": "create"}
+    item |= {"fields": {"Name": "a"}, "operation_id": operation}
+    lines: list[dict[str, Any]] = [
+        {"kind": "know", "tables": tables, "ended_at": ended_at.isoformat()},
+        {"kind": "send", "key": "1", "method": "POST", "path": "/records", "json": {}},
+        {"kind": "answer", "key": "1", "status": 201, "written": [item]},
+    ]
+
+    async def compared() -> tuple[Check, Check]:
+        path = tmp_path / "client.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        log = journal.read(path)
+        async with databases.own("data") as conn:
+            mine, others = proof._parted(log, await proof._changes(conn, [tenant.table_id]))
+            return await proof._records(conn, log, tables, others), proof._change_rows(log, mine)
+
+    assert [(check.holds, check.notes) for check in await compared()] == [(True, []), (True, [])]
+    await write(databases, tenant)
+    records, changes = await compared()
+    assert records.holds
+    assert changes.holds
+    assert records.notes == [
+        "1 records were written by others after that run, and are left out of its comparison"
+    ]
+    # What is lost of its own is found, and so is a stranger from before its end.
+    async with databases.own("data") as conn:
+        await conn.execute(f"alter table {tenant.table} disable trigger all")
+        await conn.execute(f"delete from {tenant.table} where id = $1", ours)
+    assert not (await compared())[0].holds
+    lines[0] |= {"ended_at": "2100-01-01T00:00:00+00:00"}
+    assert [check.holds for check in await compared()] == [False, False]
 
 
 @pytest.mark.parametrize(("is_complete", "word"), [(True, "NO"), (False, "nothing to compare yet")])

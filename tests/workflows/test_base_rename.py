@@ -37,10 +37,24 @@ async def test_a_new_name_reaches_the_tenants_database_and_changes_nothing_else(
     row = await platform.ended(operation)
     assert (row.state, row.result) == ("succeeded", {"version": 1, "changed": False, "steps": 0})
     after = await world(platform.databases, base[0])
-    assert after.pop("its bases") == [{**before.pop("its bases")[0], "name": "Wares"}]
+    assert after.pop("its bases") == [{**before.pop("its bases")[0], "name": "Wares", "status": status}]
     assert after == before
     found = await (await platform.handle(operation)).describe()
-    assert await found.static_summary() == f"Apply a new name to base {base[1]}"
+    assert await found.static_summary() == f"Apply a new name or status to base {base[1]}"
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_a_new_name_is_told_when_its_run_is_terminated(
+    platform: Platform, base: tuple[Ulid, Ulid], place: str
+):
+    gate = platform.faults.hold("plan", place)
+    operation = await rename(platform, base, "Wares")
+    await platform.faults.reached("plan", place)
+    await (await platform.handle(operation)).terminate(reason="an operator's hand")
+    row = await platform.ended(operation)
+    gate.set()
+    assert (row.state, row.result) == ("succeeded", {"version": 0, "changed": False, "steps": 0})
+    assert await names(platform, base) == ["Wares"]
 
 
 async def test_a_new_name_is_told_before_there_is_any_schema(platform: Platform, base: tuple[Ulid, Ulid]):

@@ -17,7 +17,7 @@ from activities.metering import MeteringActivities
 from activities.notify import NotifyActivities
 from activities.operations import OperationActivities
 from activities.partitions import PartitionActivities
-from activities.payments import HttpPayments
+from activities.payments import HttpPayments, OutcomeUnknown
 from activities.wallet import Retries, WalletActivities
 from core import wallet
 from core.ids import Ulid, new
@@ -35,6 +35,7 @@ from workflows.shared import Start
 
 __all__ = ["receiver", "sandbox"]
 
+RETRIES = Retries(first_s=0.05, longest_s=0.1, attempts=4, arrives_within_s=1)
 QUEUES = ("metering", "billing", "notify", "maintenance")
 METERING = (
     "count_usage",
@@ -61,9 +62,7 @@ def holders(databases: Databases, sandbox: Sandbox, queue: str) -> list[object]:
             own = [MeteringActivities(control, alarms, data), AlertActivities(control, alarms)]
         case "billing":
             provider = HttpPayments(sandbox.url, PAYMENTS_KEY, timeout_s=0.4)
-            own = [
-                WalletActivities(control, alarms, provider, Retries(first_s=0.05, longest_s=0.1, attempts=4))
-            ]
+            own = [WalletActivities(control, alarms, provider, RETRIES)]
         case "notify":
             own = [NotifyActivities(control, alarms, allow_private=True, delays_s=(0, 0.05, 0.05))]
         case _:
@@ -297,15 +296,152 @@ async def test_two_top_ups_of_one_wallet_go_one_after_the_other(platform: Platfo
     assert rows[0].ended_at <= rows[1].started_at
 
 
-async def test_a_top_up_canceled_in_time_takes_nothing(platform: Platform, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_a_top_up_canceled_in_time_takes_nothing(
+    platform: Platform, sandbox: Sandbox, place: str
+) -> None:
     tenant = await seeds.tenant(platform.databases)
-    gate = platform.faults.hold("request_refill", "before")
+    gate = platform.faults.hold("request_refill", place)
     operation = await refill(platform, tenant)
-    await platform.faults.reached("request_refill", "before")
+    await platform.faults.reached("request_refill", place)
     await (await platform.handle(operation)).cancel()
     gate.set()
     assert (await platform.ended(operation)).state == "canceled"
     assert sandbox.charges(tenant.wallet_id) == []
+    assert await refills_of(platform, tenant) == [("declined", "never_arrived")]
+
+
+async def refills_of(platform: Platform, tenant: seeds.Tenant) -> list[tuple[str, str | None]]:
+    rows = await platform.rows(
+        "control",
+        "select state, reason from control.refills where wallet_id = $1 order by id",
+        tenant.wallet_id,
+    )
+    return [(row["state"], row["reason"]) for row in rows]
+
+
+async def assert_credited_once(platform: Platform, sandbox: Sandbox, tenant: seeds.Tenant) -> None:
+    assert await balance(platform, tenant) == 500
+    ledger = await platform.rows(
+        "control",
+        "select amount_cents, type from control.wallet_ledger where wallet_id = $1",
+        tenant.wallet_id,
+    )
+    assert ledger == [{"amount_cents": 500, "type": "topup"}]
+    assert sandbox.charges(tenant.wallet_id) == [("paid", 500)]
+    assert await refills_of(platform, tenant) == [("paid", None)]
+
+
+@pytest.mark.parametrize(
+    ("activity", "place"),
+    [
+        ("charge", "after"),
+        ("settle_refill", "before"),
+        ("settle_refill", "after"),
+        ("finish_operation", "before"),
+    ],
+)
+async def test_a_refill_terminated_after_the_charge_is_credited_once(
+    platform: Platform, sandbox: Sandbox, activity: str, place: str
+) -> None:
+    tenant = await seeds.tenant(platform.databases)
+    gate = platform.faults.hold(activity, place)
+    operation = await refill(platform, tenant)
+    await platform.faults.reached(activity, place)
+    if activity == "finish_operation":
+        platform.faults.gates.clear()
+    terminated = await platform.handle(operation)
+    await terminated.terminate(reason="wrong button")
+    if activity == "settle_refill":
+        # The step of the terminated run is on its way still, beside that of the run which clears up.
+        await swept(platform, operation, terminated.run_id)
+    gate.set()
+    row = await platform.ended(operation)
+    assert (row.state, row.error) == ("succeeded", None)
+    assert row.result is not None
+    assert (row.result["amount_cents"], row.result["balance_cents"]) == (500, 500)
+    await assert_credited_once(platform, sandbox, tenant)
+    await keep(await platform.closed(operation), "wallet_refill.cleared_up")
+    assert (await platform.ended(await refill(platform, tenant, amount_cents=1))).state == "succeeded"
+
+
+async def swept(platform: Platform, operation: Ulid, run_id: str | None) -> None:
+    """Wait until another run has an operation."""
+
+    async def is_swept() -> bool:
+        return (await platform.operation(operation)).run_id not in (None, run_id)
+
+    await seeds.until(is_swept)
+
+
+async def test_a_refill_terminated_while_the_provider_is_silent_is_credited_once(
+    platform: Platform, sandbox: Sandbox
+) -> None:
+    tenant = await seeds.tenant(platform.databases)
+    await sandbox.behave(tenant.wallet_id, "timeout", hang_s=3)
+    operation = await refill(platform, tenant)
+
+    async def is_taken() -> bool:
+        return sandbox.charges(tenant.wallet_id) == [("paid", 500)]
+
+    await seeds.until(is_taken)
+    await (await platform.handle(operation)).terminate(reason="it takes too long")
+    assert (await platform.ended(operation)).state == "succeeded"
+    await assert_credited_once(platform, sandbox, tenant)
+
+
+@pytest.mark.parametrize(
+    ("activity", "place", "noted"),
+    [
+        ("settle_earlier", "after", []),
+        ("request_refill", "after", [("declined", "never_arrived")]),
+        ("charge", "before", [("declined", "never_arrived")]),
+    ],
+)
+async def test_a_refill_terminated_before_the_charge_takes_nothing(
+    platform: Platform, sandbox: Sandbox, activity: str, place: str, noted: list[tuple[str, str]]
+) -> None:
+    tenant = await seeds.tenant(platform.databases)
+    gate = platform.faults.hold(activity, place)
+    operation = await refill(platform, tenant)
+    await platform.faults.reached(activity, place)
+    terminated = await platform.handle(operation)
+    await terminated.terminate(reason="wrong button")
+    await swept(platform, operation, terminated.run_id)
+    gate.set()  # a charge that had not begun by then is not made any more
+    row = await platform.ended(operation)
+    detail = "the run was terminated: wrong button; no money was taken"
+    assert (row.state, row.error) == ("failed", {"code": "terminated", "detail": detail, "errors": []})
+    assert sandbox.charges(tenant.wallet_id) == []
+    assert await balance(platform, tenant) == 0
+    assert await refills_of(platform, tenant) == noted
+    await keep(await platform.closed(operation), "wallet_refill.cleared_up_unpaid")
+
+
+async def test_a_terminated_refill_that_nobody_can_tell_of_is_told_to_people(
+    platform: Platform, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await seeds.tenant(platform.databases)
+    gate = platform.faults.hold("charge", "after")
+    operation = await refill(platform, tenant)
+    await platform.faults.reached("charge", "after")
+
+    async def silent(*_: object) -> None:
+        raise OutcomeUnknown("nobody answers")
+
+    with monkeypatch.context() as away:
+        away.setattr(HttpPayments, "find", silent)
+        await (await platform.handle(operation)).terminate(reason="wrong button")
+        row = await platform.ended(operation)
+    gate.set()
+    assert row.error is not None
+    assert (row.state, row.error["code"]) == ("failed", "payment_unknown")
+    alerts = await platform.rows("alarms", "select kind from alarms.alerts where tenant_id = $1", tenant.id)
+    assert alerts == [{"kind": "REFILL_FAILED"}]
+    assert await refills_of(platform, tenant) == [("requested", None)]
+    # The next one finds out first.
+    assert (await platform.ended(await refill(platform, tenant, amount_cents=70))).state == "succeeded"
+    assert await balance(platform, tenant) == 570
 
 
 async def test_a_top_up_canceled_while_it_is_charged_goes_through(

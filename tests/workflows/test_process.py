@@ -28,7 +28,7 @@ from tests.workflows.conftest import Platform, tools_of
 from tests.workflows.samples import Sample, SampleActivities
 from workers.interceptors import ActivityInterceptor
 from workflows.registry import attributes_of
-from workflows.shared import Start
+from workflows.shared import Start, run_to_end
 
 QUEUE = "sample"
 
@@ -159,6 +159,23 @@ async def test_a_run_for_an_operation_that_is_over_does_nothing(samples: Samples
     assert failure.value.cause.type == "operation_over"
     assert samples.done.log == []
     assert (await samples.platform.operation(operation)).state == "canceled"
+
+
+async def test_a_failure_is_told_rather_than_the_cancel_that_came_meanwhile():
+    # Else a run whose operation is over would take its cancel for one between steps, and undo what is not its own.
+    gate = asyncio.Event()
+
+    async def over() -> None:
+        await gate.wait()
+        raise KeyError("over")
+
+    task = asyncio.create_task(run_to_end(over()))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    gate.set()
+    with pytest.raises(KeyError):
+        await task
 
 
 async def test_a_scheduled_run_has_a_row_of_its_own(samples: Samples):

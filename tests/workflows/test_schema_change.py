@@ -284,24 +284,173 @@ async def test_a_schema_waits_for_its_tenant_to_be_at_home(platform: Platform, b
     assert (await platform.ended(waiting)).state == "succeeded"
 
 
-@pytest.mark.parametrize("step", ["apply_step", "publish"])
-async def test_after_a_termination_the_next_application_takes_up_what_was_left(
-    platform: Platform, base: tuple[Ulid, Ulid], step: str
+async def terminated(platform: Platform, operation: Ulid, step: str, place: str, nth: int = 1) -> None:
+    """Terminate a run when a step has come there for the `nth` time, while that step is held."""
+
+    async def there() -> bool:
+        return platform.faults.seen.count((step, place)) >= nth
+
+    await until(there)
+    await (await platform.handle(operation)).terminate(reason="an operator's hand")
+
+
+async def column(platform: Platform, base: tuple[Ulid, Ulid], table: str, field: str) -> tuple[str, str]:
+    """The physical names of a table and of a field's column."""
+    there = await world(platform.databases, base[0])
+    table_id = next(row["id"] for row in there["its tables"] if row["name"] == table)
+    field_id = next(
+        row["id"] for row in there["its fields"] if row["name"] == field and row["table_id"] == table_id
+    )
+    return f'"tenant_{base[0]}"."t_{table_id}"', f'"f_{field_id}"'
+
+
+async def write(platform: Platform, base: tuple[Ulid, Ulid], **values: str) -> None:
+    """Write a record of the first table, as it is served at this moment."""
+    named = [await column(platform, base, "Items", name) for name in values]
+    async with platform.databases.own("data") as conn:
+        await conn.execute(
+            f"insert into {named[0][0]} (id, {', '.join(name for _, name in named)})"
+            f" values ($1, {', '.join(f'${n}' for n in range(2, len(named) + 2))})",
+            new(), *values.values(),
+        )  # fmt: skip
+
+
+async def values(platform: Platform, base: tuple[Ulid, Ulid], field: str) -> list[str]:
+    table, name = await column(platform, base, "Items", field)
+    return [row["v"] for row in await platform.rows("data", f"select {name} as v from {table} order by id")]
+
+
+@pytest.mark.parametrize(
+    ("step", "place", "nth"),
+    [
+        ("apply_step", "after", 1),
+        ("apply_step", "before", 2),
+        ("publish", "before", 1),
+        ("publish", "after", 1),
+    ],
+)
+async def test_what_a_terminated_application_had_begun_is_finished_at_once(
+    platform: Platform, base: tuple[Ulid, Ulid], step: str, place: str, nth: int
 ):
-    gate = platform.faults.hold(step, "after")
-    left = await platform.ask_schema(*base, STOCK)
-    await platform.faults.reached(step, "after")
-    await (await platform.handle(left)).terminate(reason="an operator's hand")
-    row = await platform.ended(left)
-    assert row.state == "failed"
-    assert row.error is not None
-    assert row.error["code"] == "terminated"
-    assert "an operator's hand" in row.error["detail"]
-    gate.set()
+    platform.faults.seen.clear()
+    gate = platform.faults.hold(step, place)
+    if nth > 1:  # let pass until then: it breaks there
+        gate.set()
+        platform.faults.at(step, place, ConnectionError("the cable"), times=50, after=nth - 1)
+    operation = await platform.ask_schema(*base, STOCK)
+    await terminated(platform, operation, step, place, nth)
+    row = await platform.ended(operation)
+    assert (row.state, row.error) == ("succeeded", None)
+    assert row.result == {"version": 1, "changed": True, "steps": 3}
+    gate.set()  # the terminated run's step comes to its end behind that
+    await assert_applied(platform, base, 1, STOCK)
+    handle = await platform.closed(operation)
+    await keep(handle, "schema_change.cleared_up")
+    assert "Clear up: Apply a new schema" in (await (await handle.describe()).static_summary() or "")
+    told = await platform.rows(
+        "control", "select count(*)::int as n from control.outbox where payload ->> 'action' = 'SCHEMA_APPLY'"
+        " and payload ->> 'operation_id' = $1", operation,
+    )  # fmt: skip
+    assert told == [{"n": 1}]
+    platform.faults.clear()
     wanted = with_field(STOCK, name="Note")
-    row = await platform.ended(await platform.ask_schema(*base, wanted))
-    assert row.state == "succeeded"
+    assert (await platform.ended(await platform.ask_schema(*base, wanted))).state == "succeeded"
     await assert_applied(platform, base, 2, wanted)
+
+
+async def test_values_that_came_into_a_half_applied_schema_stay(platform: Platform, base: tuple[Ulid, Ulid]):
+    await platform.ended(await platform.ask_schema(*base, STOCK))
+    gate = platform.faults.hold("apply_step", "after")
+    wanted = with_field(with_field(STOCK, name="Note"), name="More")
+    operation = await platform.ask_schema(*base, wanted)
+    await platform.faults.reached("apply_step", "after")
+    await write(platform, base, Code="1", Note="acknowledged")
+    await (await platform.handle(operation)).terminate(reason="an operator's hand")
+    assert (await platform.ended(operation)).state == "succeeded"
+    gate.set()
+    await assert_applied(platform, base, 2, wanted)
+    assert await values(platform, base, "Note") == ["acknowledged"]
+
+
+@pytest.mark.parametrize(("step", "place"), [("plan", "before"), ("plan", "after"), ("apply_step", "before")])
+async def test_what_a_terminated_application_had_not_begun_is_given_up(
+    platform: Platform, base: tuple[Ulid, Ulid], step: str, place: str
+):
+    gate = platform.faults.hold(step, place)
+    operation = await platform.ask_schema(*base, STOCK)
+    await platform.faults.reached(step, place)
+    await (await platform.handle(operation)).terminate(reason="an operator's hand")
+    row = await platform.ended(operation)
+    detail = "the run was terminated: an operator's hand; nothing had been changed"
+    assert (row.state, row.error) == ("failed", {"code": "terminated", "detail": detail, "errors": []})
+    gate.set()
+    await assert_empty(platform, base)
+    assert (await platform.ended(await platform.ask_schema(*base, STOCK))).state == "succeeded"
+
+
+async def test_an_undo_that_is_terminated_is_finished(platform: Platform, base: tuple[Ulid, Ulid]):
+    platform.faults.at(
+        "apply_step", "after", ApplicationError("no", type="no", non_retryable=True), times=1, after=1
+    )
+    platform.faults.seen.clear()
+    gate = platform.faults.hold("undo_step", "after")
+    operation = await platform.ask_schema(*base, STOCK)
+    await terminated(platform, operation, "undo_step", "after")
+    row = await platform.ended(operation)
+    gate.set()
+    assert row.error is not None
+    assert (row.state, row.error["code"]) == ("failed", "terminated")
+    assert "what it had changed was undone" in row.error["detail"]
+    await assert_empty(platform, base)
+
+
+@pytest.mark.parametrize("note", ["acknowledged", None])
+async def test_what_can_be_neither_finished_nor_undone_without_loss_waits_for_a_person(
+    platform: Platform, base: tuple[Ulid, Ulid], note: str | None
+):
+    await platform.ended(await platform.ask_schema(*base, STOCK))
+    unique = with_field(STOCK, name="Note")
+    unique["tables"][0]["fields"][0]["unique"] = True
+    gate = platform.faults.hold("apply_step", "after")
+    operation = await platform.ask_schema(*base, unique)
+    await platform.faults.reached("apply_step", "after")
+    for _ in range(2):  # twice the same code, after the plan has seen that there was none
+        await write(platform, base, Code="same", **({"Note": note} if note else {}))
+    await (await platform.handle(operation)).terminate(reason="an operator's hand")
+    row = await platform.ended(operation)
+    gate.set()
+    assert row.error is not None
+    if note is None:
+        assert (row.state, row.error["code"]) == ("failed", "terminated")
+        await assert_applied(platform, base, 1, STOCK)
+        return
+    assert (row.state, row.error["code"]) == ("failed", "half_applied")
+    assert "'Note'" in row.error["detail"]
+    assert await needs_human(platform, operation)
+    await keep(await platform.closed(operation), "schema_change.stuck")
+    assert await values(platform, base, "Note") == [note, note]
+    # Another name of the base is told and touches nothing of it; another schema is not begun on top.
+    renamed = await platform.enqueue("schema_apply", base[1], {}, tenant_id=base[0], base_id=base[1])
+    assert (await platform.ended(renamed)).state == "succeeded"
+    after = await platform.ask_schema(*base, STOCK)
+    row = await platform.ended(after)
+    assert row.error is not None
+    assert (row.state, row.error["code"]) == ("failed", "half_applied")
+    assert await needs_human(platform, after)
+    assert await values(platform, base, "Note") == [note, note]
+    # When the records allow it, it is finished.
+    table, code = await column(platform, base, "Items", "Code")
+    async with platform.databases.own("data") as conn:
+        await conn.execute(f"update {table} set {code} = id")
+    row = await platform.ended(await platform.ask_schema(*base, unique))
+    assert (row.state, row.result) == ("succeeded", {"version": 2, "changed": False, "steps": 0})
+    await assert_applied(platform, base, 2, unique)
+    assert await values(platform, base, "Note") == [note, note]
+
+
+async def needs_human(platform: Platform, operation: Ulid) -> bool:
+    attributes = (await (await platform.closed(operation)).describe()).typed_search_attributes
+    return any(pair.key.name == "NeedsHuman" and pair.value for pair in attributes)
 
 
 async def test_a_long_application_continues_as_new_and_still_undoes_all(

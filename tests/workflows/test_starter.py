@@ -122,7 +122,7 @@ async def test_a_run_that_still_closes_keeps_the_next_of_its_id_waiting(calm: Pl
 
 
 async def test_a_run_that_temporal_has_forgotten_is_told(calm: Platform, databases: Databases):
-    operation = await calm.enqueue("wallet_refill", new(), {})
+    operation = await calm.enqueue("metering", new(), {})
     await _forget(databases, operation)
     async with starting(databases, calm.client, **FAST):
         row = await calm.ended(operation)
@@ -171,6 +171,24 @@ async def test_a_terminated_provisioning_is_undone_and_a_second_operation_comple
         second = await calm.enqueue("tenant_provision", tenant_id, {"slug": tenant_id}, tenant_id=tenant_id)
         assert (await calm.ended(second)).state == "succeeded"
         await assert_complete(calm, tenant_id)
+
+
+async def test_a_provisioning_canceled_before_its_first_step_leaves_no_tenant_that_waits(
+    calm: Platform, databases: Databases
+):
+    async with starting(databases, calm.client, **FAST):
+        tenant_id, operation = await calm.ask_tenant()
+        # Nobody works yet, so that the run hears of its cancel with its start.
+        await (await calm.handle(operation)).cancel()
+        async with working(databases, calm.client, "tenants"):
+            assert (await calm.ended(operation)).state == "canceled"
+            await assert_gone(calm, tenant_id, "canceled")
+            await keep(await calm.closed(operation), "tenant_provision.canceled_at_once")
+            second = await calm.enqueue(
+                "tenant_provision", tenant_id, {"slug": tenant_id}, tenant_id=tenant_id
+            )
+            assert (await calm.ended(second)).state == "succeeded"
+            await assert_complete(calm, tenant_id)
 
 
 async def test_a_provisioning_terminated_while_it_is_undone_is_undone(calm: Platform, databases: Databases):

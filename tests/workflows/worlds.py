@@ -37,7 +37,7 @@ _DATA = {
     "ledger": "select operation_id, step, kind, state from platform.schema_steps where tenant_id = $1 order by 1, 2",
 }
 _METADATA = {
-    "bases": "id, workspace_id, name, schema_version",
+    "bases": "id, workspace_id, name, status, schema_version",
     "tables": "id, base_id, name, schema_version, position",
     "fields": "id, table_id, name, type, options_json, is_required, is_unique, position",
     "views": "id, table_id, name, kind",

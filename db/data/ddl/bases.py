@@ -8,17 +8,18 @@ from db.data.ddl import entry
 from db.data.ddl.base import Target
 
 
-async def open_base(conn: asyncpg.Connection, target: Target, name: str) -> None:
-    """Make the row of a base, or bring its name up to date. Repeating it changes nothing."""
+async def open_base(conn: asyncpg.Connection, target: Target, name: str, status: str = "active") -> None:
+    """Make the row of a base, or bring its name and status up to date. Repeating it changes nothing."""
     async with entry.owner(conn, target):
         bases = names.metadata(target.tenant_id, "bases")
         await conn.execute(
-            f"insert into {bases} as base (id, workspace_id, name) values ($1, $2, $3)"  # noqa: S608
-            " on conflict (id) do update set name = excluded.name, updated_at = now()"
-            " where base.name <> excluded.name",
+            f"insert into {bases} as base (id, workspace_id, name, status) values ($1, $2, $3, $4)"  # noqa: S608
+            " on conflict (id) do update set name = excluded.name, status = excluded.status, updated_at = now()"
+            " where (base.name, base.status) <> (excluded.name, excluded.status)",
             target.base_id,
             target.workspace_id,
             name,
+            status,
         )
 
 

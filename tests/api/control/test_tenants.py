@@ -81,6 +81,25 @@ async def test_a_failed_tenant_is_provisioned_again(
     assert (await portal.call("POST", f"/tenants/{world.tenant}/provision")).status_code == 409
 
 
+async def test_a_tenant_whose_provisioning_ended_unheard_is_provisioned_again(
+    databases: Databases, portal: Portal
+) -> None:
+    first = await portal.call("POST", "/tenants", json={"slug": f"t-{new()}", "name": "T"})
+    again = f"/tenants/{first.json()['tenant_id']}/provision"
+    for state in ("queued", "running"):
+        async with databases.own("control") as conn:
+            await conn.execute(
+                "update control.operations set state = $2 where id = $1", first.json()["id"], state
+            )
+        answer = await portal.call("POST", again)
+        assert (answer.status_code, answer.json()["code"]) == (409, "tenant_not_failed")
+    async with databases.own("control") as conn:
+        await conn.execute(
+            "update control.operations set state = 'canceled' where id = $1", first.json()["id"]
+        )
+    assert (await portal.call("POST", again)).status_code == 202
+
+
 async def test_what_a_tenant_that_is_not_active_may(databases: Databases, portal: Portal) -> None:
     world = await worlds.make(databases, status="suspended")
     owner = world.owner
