@@ -1,7 +1,8 @@
 """The body of a write: checked on its bytes, by an adapter compiled once per table version."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,6 +16,7 @@ from core.errors import BadRequest, Fault, Invalid
 from core.ids import UlidStr
 from core.record import Table
 from core.schema.closed import nearest, pointer
+from core.schema.types.casting import literal
 
 MAX_RECORDS = 1_000
 MAX_FAULTS = 50
@@ -35,7 +37,10 @@ class Write(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body that was checked: its records, whether it was one by itself, and its bytes."""
+    """A body that was checked: its records, whether it was one by itself, and its bytes.
+
+    What is written are the bytes; among the values that were read from them may be Decimals, in JSON values too.
+    """
 
     raw: bytes
     one: bool
@@ -56,7 +61,7 @@ class Body:
 def read(table: Table, write: Write, raw: bytes) -> Body:
     """Return the body in `raw`: `{"fields"}` or `{"records"}`; refuses what is wrong, with pointers."""
     try:
-        value = adapter(table, write).validate_json(raw)
+        value = _checked(table, adapter(table, write), raw)
     except ValidationError as error:
         raise _refusal(error, table) from None
     one = value.get("fields")
@@ -71,11 +76,32 @@ def read(table: Table, write: Write, raw: bytes) -> Body:
     return body
 
 
+def _checked(table: Table, check: TypeAdapter[dict[str, Any]], raw: bytes) -> dict[str, Any]:
+    """Return what `check` makes of `raw`, reading numbers digit by digit where a float might not hold one."""
+    for has_doubt in _doubts(table):
+        if has_doubt(raw):
+            break
+    else:
+        return check.validate_json(raw)
+    try:
+        check.validate_json(raw)
+    except ValidationError as error:
+        if _is_unreadable(error):
+            raise
+    return check.validate_python(json.loads(raw, parse_float=literal))
+
+
+@lru_cache(maxsize=_COMPILED)
+def _doubts(table: Table) -> tuple[Callable[[bytes], object], ...]:
+    doubts = sorted({doubt for field in table.writable for doubt in field.type.doubtful})
+    return tuple(re.compile(doubt).search for doubt in doubts)
+
+
 @lru_cache(maxsize=_COMPILED)
 def adapter(table: Table, write: Write) -> TypeAdapter[dict[str, Any]]:
     """Return what checks a body; its JSON Schema is the body's in OpenAPI."""
     fields: dict[str, Any] = {}
-    for field in table.fields:
+    for field in table.writable:
         value = field.type.annotation(field.options)
         if not field.required:
             fields[field.name] = NotRequired[value | None]
@@ -127,9 +153,13 @@ def _refuse_twins(records: list[dict[str, Any]]) -> None:
             raise Invalid(detail, twins)
 
 
+def _is_unreadable(error: ValidationError) -> bool:
+    return error.error_count() == 1 and error.errors(include_url=False)[0]["type"] == "json_invalid"
+
+
 def _refusal(error: ValidationError, table: Table) -> Invalid | BadRequest:
     found = error.errors(include_url=False, include_input=False)[:MAX_FAULTS]
-    if found[0]["type"] == "json_invalid":
+    if _is_unreadable(error):
         detail = found[0]["msg"]
         return BadRequest(detail, (Fault("", "json_invalid", detail),), code="json_invalid")
     faults = tuple(_fault(item["loc"], item["type"], item["msg"], table) for item in found)
@@ -140,6 +170,9 @@ def _fault(loc: tuple[int | str, ...], kind: str, message: str, table: Table) ->
     where = pointer(*loc)
     if kind == "extra_forbidden":
         if "fields" in loc[:-1]:
+            if (computed := table.by_name.get(str(loc[-1]))) is not None and not computed.type.writable:
+                detail = f"{computed.name!r} ({computed.type.name}) is computed and cannot be written"
+                return Fault(where, "read_only_field", detail)
             return Fault(where, "unknown_field", nearest("field", str(loc[-1]), table.by_name))
         known = ("fields", "records") if len(loc) == 1 else ("id", "fields", "version")
         return Fault(where, "unknown_member", nearest("member", str(loc[-1]), known))

@@ -78,6 +78,13 @@ class Conflict(PlanebaseError):
     status = 409
 
 
+class Gone(PlanebaseError):
+    """What the caller goes on from is no longer there: begin again."""
+
+    code = "gone"
+    status = 410
+
+
 class ConfirmationRequired(Conflict):
     """Something would be lost, and nobody has said by name that it may be."""
 
@@ -95,6 +102,13 @@ class PreconditionFailed(PlanebaseError):
 
     code = "precondition_failed"
     status = 412
+
+
+class UnsupportedMediaType(PlanebaseError):
+    """The body is in a format that is not read here."""
+
+    code = "unsupported_media_type"
+    status = 415
 
 
 class RateLimited(PlanebaseError):

@@ -1,15 +1,18 @@
 """What a table is to the record path: its fields, the order of a list, and the place where a page ends."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from core.errors import BadRequest, Fault
 from core.ids import Ulid
+from core.retention import TRASH_DAYS
 from core.schema.closed import nearest
+from core.schema.naming import fold
 from core.schema.types import TYPES, FieldType, Options
+from core.schema.types.link import INVERSE, LinkOptions
 from core.schema.types.text import TextOptions
 
 MAX_SORT_KEYS = 5
@@ -18,6 +21,15 @@ MAX_SORT_CHARS = 6_000
 _NAME = re.compile(r'(-?)(?:"((?:[^"\\]|\\.)*)"|([^",]*))', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 SYSTEM_NAMES = ("id", "created_at", "updated_at", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where the records of a link, or of its inverse, are: the other table, and the field that holds their ids."""
+
+    tenant_id: Ulid
+    table_id: str
+    field_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,7 @@ class Field:
     options: Options
     required: bool = False
     unique: bool = False
+    link: Link | None = None
 
     @property
     def is_system(self) -> bool:
@@ -61,10 +74,12 @@ class Table:
     name: str
     version: int
     fields: tuple[Field, ...]
+    trash_days: int = TRASH_DAYS
+    """For how many days a deleted record can be restored."""
 
     @cached_property
     def _key(self) -> tuple[str, int, int]:
-        return (self.id, self.version, hash((self.base_id, self.name, self.fields)))
+        return (self.id, self.version, hash((self.base_id, self.name, self.fields, self.trash_days)))
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Table) and self._key == other._key)
@@ -78,8 +93,18 @@ class Table:
 
     @cached_property
     def by_name(self) -> dict[str, Field]:
-        """The fields that a record's body may name."""
+        """The fields by their names."""
         return {f.name: f for f in self.fields}
+
+    @cached_property
+    def writable(self) -> tuple[Field, ...]:
+        """The fields that a record's body may name."""
+        return tuple(f for f in self.fields if f.type.writable)
+
+    @cached_property
+    def recorded(self) -> tuple[Field, ...]:
+        """The fields whose values a record's own row holds, and so the change log."""
+        return tuple(f for f in self.fields if f.type.in_record)
 
     @cached_property
     def by_id(self) -> dict[str, Field]:
@@ -97,6 +122,34 @@ class Table:
         if found is None:
             raise refusal(parameter, "unknown_field", nearest("field", name, self.readable))
         return found
+
+
+def linked(tenant_id: Ulid, stored: Mapping[str, Sequence[Field]]) -> dict[str, tuple[Field, ...]]:
+    """Return the fields of each table of a base: those that are stored, their links in place, then the inverses.
+
+    While a schema is applied, step by step, a link may be there without its table, or an inverse beside a field of
+    its name: then it is left out.
+    """
+    complete: dict[str, list[Field]] = {table_id: [] for table_id in stored}
+    inverses: list[tuple[str, Field]] = []
+    for table_id, fields in stored.items():
+        for field in fields:
+            if not isinstance(field.options, LinkOptions):
+                complete[table_id].append(field)
+                continue
+            other = field.options.table_id
+            if other not in stored:
+                continue
+            complete[table_id].append(replace(field, link=Link(tenant_id, other, field.id)))
+            if field.options.inverse is not None:
+                options = LinkOptions(table=table_id)
+                back = Link(tenant_id, table_id, field.id)
+                inverse = Field(f"inverse of {field.id}", field.options.inverse, INVERSE, options, link=back)
+                inverses.append((other, inverse))
+    for table_id, inverse in inverses:
+        if all(fold(field.name) != fold(inverse.name) for field in complete[table_id]):
+            complete[table_id].append(inverse)
+    return {table_id: tuple(fields) for table_id, fields in complete.items()}
 
 
 @dataclass(frozen=True, slots=True)

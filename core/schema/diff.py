@@ -26,6 +26,7 @@ from core.schema.ops.narrow_options import NarrowOptions
 from core.schema.ops.rename_field import RenameField
 from core.schema.ops.rename_table import RenameTable
 from core.schema.ops.require_field import RequireField
+from core.schema.ops.set_trash import SetTrash
 from core.schema.ops.set_unique import SetUnique
 from core.schema.ops.update_view import UpdateView
 from core.schema.ops.validate_required import ValidateRequired
@@ -52,6 +53,16 @@ def diff(current: BaseSpec, desired: BaseSpec, ids: Iterator[Ulid]) -> Plan:
         at = pointer("tables", place)
         present = next((t for t in current.tables if t.id == table.id), None)
         if present is not None:
+            if present.trash_days != table.trash_days:
+                found.append(
+                    SetTrash(
+                        pointer=at + "/trash_days",
+                        table_id=table.key,
+                        table=table.name,
+                        old_days=present.trash_days,
+                        new_days=table.trash_days,
+                    )
+                )
             found += _fields(present, table, at, refused)
             found += _views(present, table, at)
     if refused:
@@ -96,7 +107,8 @@ def _tables(current: BaseSpec, wanted: BaseSpec) -> Iterator[Op]:
     yield from _arrange("tables", current.tables, wanted.tables, "/tables", None)
     for table in current.tables:
         if table.key not in kept:
-            yield DropTable(pointer="/tables", table_id=table.key, table=table.name)
+            links = tuple(field.key for field in table.fields if field.kind.paired)
+            yield DropTable(pointer="/tables", table_id=table.key, table=table.name, links=links)
 
 
 def _fields(present: TableSpec, table: TableSpec, at: str, refused: list[Fault]) -> Iterator[Op]:
@@ -136,6 +148,8 @@ def _fields(present: TableSpec, table: TableSpec, at: str, refused: list[Fault])
                 table=table.name,
                 field_id=field.key,
                 field=field.name,
+                has_column=field.kind.source is None,
+                is_link=field.kind.paired,
             )
 
 
@@ -164,6 +178,11 @@ def _field(
         yield RequireField(pointer=at + "/required", **names)
         yield ValidateRequired(pointer=at + "/required", **names)
     if field.unique and not before.unique:
+        # The index is there before the type: what may be refused comes first.
+        why_not = before.kind.why_not_unique(before.settings)
+        if why_not is not None:
+            words = f"{why_not}: turn it into a {field.type} first, then make it unique"
+            refused.append(Fault(at + "/unique", "unsupported_change", words))
         yield SetUnique(pointer=at + "/unique", **names)
 
 

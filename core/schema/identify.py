@@ -6,6 +6,7 @@ from typing import TypeVar
 from core.errors import Fault, Invalid
 from core.ids import Ulid
 from core.schema.closed import pointer
+from core.schema.links import resolve
 from core.schema.naming import fold
 from core.schema.spec import BaseSpec, Entry, TableSpec
 
@@ -29,7 +30,10 @@ def identify(current: BaseSpec, desired: BaseSpec, ids: Iterator[Ulid]) -> BaseS
         complete.append(table.model_copy(update={"fields": fields, "views": views}))
     if found:
         raise Invalid("the spec names what is not in this base", tuple(found), code="invalid_spec")
-    return desired.model_copy(update={"tables": tuple(complete)})
+    spec, found_in_links = resolve(desired.model_copy(update={"tables": tuple(complete)}))
+    if found_in_links:
+        raise Invalid("some links cannot be as they are described", found_in_links, code="invalid_spec")
+    return spec
 
 
 def _identify(

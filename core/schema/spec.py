@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     Field,
     StrictBool,
+    StrictInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -18,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from core.errors import Invalid
 from core.ids import Ulid, UlidStr
+from core.retention import MAX_TRASH_DAYS, TRASH_DAYS
 from core.schema.closed import Closed, failing, faults, nearest
 from core.schema.naming import Name, fold
 from core.schema.types import TYPES, FieldType
@@ -109,6 +111,14 @@ class FieldSpec(Entry):
         )
         return complete
 
+    @field_validator("required")
+    @classmethod
+    def _can_be_required(cls, required: bool, info: ValidationInfo) -> bool:
+        if required and "type" in info.data and not TYPES[info.data["type"]].writable:
+            words = f"a value of type {info.data['type']} is computed: nobody can leave it out"
+            raise PydanticCustomError("cannot_be_required", "{words}", {"words": words})
+        return required
+
     @field_validator("unique")
     @classmethod
     def _can_be_unique(cls, unique: bool, info: ValidationInfo) -> bool:
@@ -141,6 +151,8 @@ class TableSpec(Entry):
     """A table with its fields and views, in the order in which they are shown."""
 
     display_name: Name | None = None
+    trash_days: Annotated[StrictInt, Field(ge=1, le=MAX_TRASH_DAYS)] = TRASH_DAYS
+    """For how many days a deleted record can be restored."""
     fields: Annotated[tuple[FieldSpec, ...], Field(max_length=MAX_FIELDS), AfterValidator(_distinct)] = ()
     views: Annotated[tuple[ViewSpec, ...], Field(max_length=MAX_VIEWS), AfterValidator(_distinct)] = ()
 

@@ -64,6 +64,41 @@ def unique_name(field_id: str) -> str:
     return f"u_{parse(field_id)}"
 
 
+def sequence_name(field_id: str) -> str:
+    """Return the name of the sequence that numbers a table's records for a field."""
+    return f"s_{parse(field_id)}"
+
+
+def sequence(tenant_id: str, field_id: str) -> str:
+    """Return a field's sequence with its schema."""
+    return f"{schema(tenant_id)}.{quoted(sequence_name(field_id))}"
+
+
+def pairs_name(field_id: str) -> str:
+    """Return the name of the table that holds a link as pairs."""
+    return f"l_{parse(field_id)}"
+
+
+def pairs(tenant_id: str, field_id: str) -> str:
+    """Return the table of a link's pairs with its schema."""
+    return f"{schema(tenant_id)}.{quoted(pairs_name(field_id))}"
+
+
+def pairs_key_name(field_id: str) -> str:
+    """Return the name of the primary key of a link's pairs."""
+    return f"k_{parse(field_id)}"
+
+
+def pairs_source_name(field_id: str) -> str:
+    """Return the name of the index that finds the pairs of the record that holds them."""
+    return f"i_{parse(field_id)}"
+
+
+def pairs_trigger_name(field_id: str, event: str) -> str:
+    """Return the name of the trigger that keeps a link's pairs after an event."""
+    return f"link_{event}_{parse(field_id)}"
+
+
 def order_name(field_id: str) -> str:
     """Return the name of the index in the order of a field's values."""
     return f"o_{parse(field_id)}"

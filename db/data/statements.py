@@ -14,14 +14,13 @@ from functools import cached_property, lru_cache
 from hashlib import sha256
 
 from core.record import Field, Table, parse_projection
-from db.data import names
+from db.data import links, names
 
 _KEPT = 1_024
 _NOTHING = "select null::json, 0, null::json"
 _ACTOR = "$3"
 _MATCHES = "coalesce(r.version = any ($4), true)"
 _ONE = "$2[1]"
-_GONE = "json_build_object('id', r.id, 'version', r.version + 1, 'deleted', true)"
 _ANSWER = "json_build_object('id', r.id, 'version', r.version)"
 # Kept of a call with many records only where it has a key.
 _ANSWERS = f"case when $5 then json_agg({_ANSWER} order by n) end"
@@ -56,7 +55,7 @@ def get(table: Table, projection: str | None) -> Statement:
 @lru_cache(_KEPT)
 def create_one(table: Table) -> Statement:
     """Insert the record in the body under the id that is given."""
-    values = _comma(extract(f, "($1 -> 'fields')") for f in table.fields)
+    values = _comma(extract(f, "($1 -> 'fields')") for f in table.writable)
     return Statement(
         f"""insert into {physical(table)} as r ({_inserted(table)}) values ({_ONE}, {_ACTOR}, {_ACTOR}{values})
             returning {record(table.fields)}, 1, json_build_array({_ANSWER})""",
@@ -68,7 +67,7 @@ def create_one(table: Table) -> Statement:
 @lru_cache(_KEPT)
 def create_many(table: Table) -> Statement:
     """Insert the records in the body under the ids that are given, which ascend, and answer in that order."""
-    values = _comma(extract(f, "(e.rec -> 'fields')") for f in table.fields)
+    values = _comma(extract(f, "(e.rec -> 'fields')") for f in table.writable)
     return Statement(
         f"""with r as (
               insert into {physical(table)} ({_inserted(table)})
@@ -84,15 +83,18 @@ def create_many(table: Table) -> Statement:
 def update_one(table: Table, present: frozenset[str]) -> Statement:
     """Set the fields `present` of one record, if its version may be changed and anything differs."""
     fields = _named(table, present)
-    new = [extract(f, "($1 -> 'fields')") for f in fields]
+    new = [_changed(f, extract(f, "($1 -> 'fields')")) for f in fields]
     changes = f"""
       update {physical(table)} r set {_set(fields, new)}
        where r.id = {_ONE} and {_MATCHES} and {_differs(fields, new)}
       returning {record(table.fields)}, 1, json_build_array({_ANSWER})"""
+    # Where it differs still, the record was restored, or changed by another, since we found nothing to change.
+    unwritten = _differs(fields, new) if fields else "false"
     return Statement(
         changes if fields else _NOTHING,
         f"""select {record(table.fields)},
-                   case when r.id is null then 'PB404' when not {_MATCHES} then 'PB412' end,
+                   case when r.id is null then 'PB404' when not {_MATCHES} then 'PB412'
+                        when {unwritten} then '40001' end,
                    case when {_MATCHES} then json_build_array({_ANSWER}) else {_ANSWER} end
               from (values (1)) one left join {physical(table)} r on r.id = {_ONE}""",
         _replay(table, one=True),
@@ -105,10 +107,10 @@ def update_many(table: Table, present: frozenset[str], uniform: bool) -> Stateme
     """Set the fields `present` of the records in the body; where not `uniform`, those a record lacks stay."""
     fields = _named(table, present)
     inputs = [extract(f, "(e.rec -> 'fields')") + f" as c{n}" for n, f in enumerate(fields)]
-    new = [f"i.c{n}" for n in range(len(fields))]
+    new = [_changed(f, f"i.c{n}") for n, f in enumerate(fields)]
     if not uniform:
         inputs += [f"e.rec -> 'fields' ? {literal(f.name)} as p{n}" for n, f in enumerate(fields)]
-        new = [f"case when i.p{n} then i.c{n} else r.{column(f)} end" for n, f in enumerate(fields)]
+        new = [f"case when i.p{n} then {new[n]} else r.{column(f)} end" for n, f in enumerate(fields)]
     given = f"""
       select e.n, e.rec ->> 'id' as id, (e.rec ->> 'version')::bigint as version{_comma(inputs)}
         from jsonb_array_elements($1 -> 'records') with ordinality as e(rec, n)"""
@@ -141,9 +143,9 @@ def delete_one(table: Table) -> Statement:
     """Delete one record, if its version may be."""
     return Statement(
         f"""delete from {physical(table)} r where r.id = {_ONE} and {_MATCHES}
-            returning {_GONE}, 1, json_build_array({_GONE})""",
-        # A record that is still here is one whose version did not match.
-        f"""select null::json, case when r.id is null then 'PB404' else 'PB412' end, {_ANSWER}
+            returning {_gone(table)}, 1, json_build_array({_gone(table)})""",
+        # A record that is here is one whose version did not match, or one that came back after we had found none.
+        f"""select null::json, case when r.id is null or {_MATCHES} then 'PB404' else 'PB412' end, {_ANSWER}
               from (values (1)) one left join {physical(table)} r on r.id = {_ONE}""",
         "select $1 -> 0, 0, $1",
         keep=True,
@@ -160,8 +162,8 @@ def delete_many(table: Table) -> Statement:
             r as (
               delete from {physical(table)} r using i join locked using (id) where r.id = i.id
               returning i.n, r.id, r.version)
-            select json_agg({_GONE} order by n), count(*),
-                   case when count(*) = cardinality($2) then json_agg({_GONE} order by n)
+            select json_agg({_gone(table)} order by n), count(*),
+                   case when count(*) = cardinality($2) then json_agg({_gone(table)} order by n)
                         else (select json_agg(json_build_object('n', i.n - 1) order by i.n) from i
                                where not exists (select from r where r.id = i.id)) end
               from r""",
@@ -195,16 +197,37 @@ def physical(table: Table) -> str:
 
 
 def column(field: Field) -> str:
-    """Return the column of a field."""
-    return field.id if field.is_system else names.column(field.id)
+    """Return the column of a field, which has one: it stands in a record's own row."""
+    if not field.type.in_record:
+        raise ValueError(f"{field.id} has no column")
+    return field.type.source or (field.id if field.is_system else names.column(field.id))
 
 
-def record(fields: Iterable[Field]) -> str:
-    """Return the expression for the JSON of a record `r`.
+def columns(fields: Iterable[Field]) -> list[str]:
+    """Return the columns that the JSON of a record with these fields is made of, each once."""
+    own = ("id", "created_at", "updated_at", "version")
+    return list(dict.fromkeys((*own, *(column(f) for f in fields if f.type.in_record))))
+
+
+def value_of(field: Field, row: str = "r", *, past: bool = False) -> str:
+    """Return the expression for what record `row` shows in a field; where it is `past`, what it held then."""
+    if field.link is None:
+        return f"{row}.{column(field)}"
+    return f"coalesce({row}.{column(field)}, '{{}}')" if past else links.shown(field, row)
+
+
+def log_key(field: Field) -> str:
+    """Return under what a field's value stands in a row of the change log."""
+    return field.type.source or (field.id if field.is_system else names.column_name(field.id))
+
+
+def record(fields: Iterable[Field], *, past: bool = False) -> str:
+    """Return the expression for the JSON of a record `r`; where `past`, with what it held then and without inverses.
 
     Not jsonb_build_object, which stops at 50 fields; `returning json`, since one jsonb inside would make jsonb of it.
     """
-    values = ", ".join(f"{literal(f.name)} value r.{column(f)}" for f in fields)
+    shown = [f for f in fields if f.type.in_record] if past else fields
+    values = ", ".join(f"{literal(f.name)} value {value_of(f, past=past)}" for f in shown)
     return (
         "json_object('id' value r.id, 'created_at' value r.created_at, 'updated_at' value r.updated_at,"
         f" 'version' value r.version, 'fields' value json_object({values} returning json) returning json)"
@@ -214,6 +237,8 @@ def record(fields: Iterable[Field]) -> str:
 def extract(field: Field, fields: str) -> str:
     """Return the expression for a field's value out of the JSON object `fields`; null where it is absent."""
     value, words = f"{fields} -> {literal(field.name)}", f"{fields} ->> {literal(field.name)}"
+    if field.link is not None:
+        return links.checked(field, value)
     match field.type.cast:
         case "text":
             return words
@@ -226,6 +251,12 @@ def extract(field: Field, fields: str) -> str:
             return f"({words})::{cast}"
 
 
+def kept_for(table: Table) -> str:
+    """Return the expression for how long a deleted record can be restored."""
+    # Hours, since a day's length hangs on the session's time zone.
+    return f"make_interval(hours => {24 * table.trash_days})"
+
+
 def literal(text: str) -> str:
     """Return a text literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -236,11 +267,19 @@ def _comma(values: Iterable[str]) -> str:
 
 
 def _named(table: Table, present: frozenset[str]) -> tuple[Field, ...]:
-    return tuple(f for f in table.fields if f.name in present)
+    return tuple(f for f in table.writable if f.name in present)
 
 
 def _inserted(table: Table) -> str:
-    return f"id, created_by, updated_by{_comma(map(column, table.fields))}"
+    return f"id, created_by, updated_by{_comma(map(column, table.writable))}"
+
+
+def _gone(table: Table) -> str:
+    """Return the expression for what is answered of a record `r` that is deleted now."""
+    return (
+        "json_build_object('id', r.id, 'version', r.version + 1, 'deleted', true,"
+        f" 'purge_at', now() + {kept_for(table)})"
+    )
 
 
 def _set(fields: Iterable[Field], new: Iterable[str]) -> str:
@@ -248,9 +287,19 @@ def _set(fields: Iterable[Field], new: Iterable[str]) -> str:
     return ", ".join([*columns, "version = r.version + 1", "updated_at = now()", f"updated_by = {_ACTOR}"])
 
 
+def _changed(field: Field, new: str) -> str:
+    return new if field.link is None else links.kept(field, new, "r")
+
+
 def _differs(fields: Iterable[Field], new: Iterable[str]) -> str:
     pairs = (f"r.{column(f)} is distinct from {value}" for f, value in zip(fields, new, strict=True))
     return f"({' or '.join(pairs)})"
+
+
+def _logged(field: Field) -> str:
+    if field.link is not None:
+        return links.logged(field, "c.after", "c.record_id")
+    return f"c.after -> {literal(log_key(field))}"
 
 
 def _locked(table: Table) -> str:
@@ -261,9 +310,7 @@ def _locked(table: Table) -> str:
 
 def _replay(table: Table, *, one: bool) -> str:
     """Answer a repeated call: ids and versions as stored, values from the change log."""
-    values = ", ".join(
-        f"{literal(f.name)} value c.after -> {literal(names.column_name(f.id))}" for f in table.fields
-    )
+    values = ", ".join(f"{literal(f.name)} value {_logged(f)}" for f in table.fields)
     body = f"""json_object('id' value c.record_id, 'created_at' value c.after -> 'created_at',
                            'updated_at' value c.after -> 'updated_at', 'version' value c.version,
                            'fields' value json_object({values} returning json) returning json)"""

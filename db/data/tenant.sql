@@ -18,6 +18,7 @@ create table :schema.tables (
   name text not null,
   display_name text,
   schema_version bigint not null default 1,
+  trash_days int not null default 30 check (trash_days between 1 and 90),
   position int not null default 0,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now()

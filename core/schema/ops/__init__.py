@@ -19,6 +19,7 @@ from core.schema.ops.narrow_options import NarrowOptions
 from core.schema.ops.rename_field import RenameField
 from core.schema.ops.rename_table import RenameTable
 from core.schema.ops.require_field import RequireField
+from core.schema.ops.set_trash import SetTrash
 from core.schema.ops.set_unique import SetUnique
 from core.schema.ops.update_view import UpdateView
 from core.schema.ops.validate_required import ValidateRequired
@@ -28,6 +29,7 @@ __all__ = ["OPS", "Lock", "Op", "Phase", "load"]
 _ALL: tuple[type[Op], ...] = (
     CreateTable,
     RenameTable,
+    SetTrash,
     DropTable,
     AddField,
     RenameField,

@@ -1,4 +1,4 @@
-"""A new field, empty in the records that are there."""
+"""A new field: empty in the records that are there, unless it is computed."""
 
 from typing import Literal
 
@@ -15,7 +15,12 @@ class AddField(Op):
     field: FieldSpec
 
     phase = Phase.CREATE
-    lock = Lock.MOMENT
+
+    def locks(self) -> Lock:
+        """As much as its column needs."""
+        if self.field.kind.numbered:
+            return Lock.REWRITE
+        return Lock.MOMENT if self.field.kind.source is None else Lock.NOTHING
 
     @property
     def subject(self) -> str:

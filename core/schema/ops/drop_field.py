@@ -10,15 +10,21 @@ class DropField(FieldOp):
     """Drop a field and its value in every record."""
 
     kind: Literal["drop_field"] = "drop_field"
+    has_column: bool = True
+    is_link: bool = False
 
     phase = Phase.DROP_FIELD
     destructive = True
     reversible = False
-    lock = Lock.MOMENT
+
+    def locks(self) -> Lock:
+        """As much as its column needs."""
+        return Lock.MOMENT if self.has_column else Lock.NOTHING
 
     def label(self) -> str:
         """Say what is lost."""
-        return f"Drop the field {self.field!r} of {self.table!r} with its values"
+        values = " with its values" if self.has_column else ""
+        return f"Drop the field {self.field!r} of {self.table!r}{values}"
 
     def apply(self, spec: BaseSpec) -> BaseSpec:
         """Without it."""

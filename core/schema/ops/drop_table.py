@@ -12,6 +12,8 @@ class DropTable(Op):
     kind: Literal["drop_table"] = "drop_table"
     table_id: str
     table: str
+    links: tuple[str, ...] = ()
+    """The fields of it that are links."""
 
     phase = Phase.DROP_TABLE
     destructive = True

@@ -1,12 +1,15 @@
 """What single_select and multi_select share: the names that may be chosen."""
 
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from core.schema.closed import Closed
-from core.schema.naming import Name, fold
+from core.schema.naming import MAX_CHARS, Name, fold
+from core.schema.types import casting
 from core.schema.types.base import Change, Options
+from core.schema.types.casting import Casts, Mode
 
 
 class Choice(Closed):
@@ -38,9 +41,27 @@ class ChoiceOptions(Options):
         """The names that may be chosen."""
         return tuple(choice.name for choice in self.choices)
 
+    @cached_property
+    def by_fold(self) -> dict[str, str]:
+        """The names by what they share with other spellings of them."""
+        return {fold(name): name for name in self.names}
+
     def without(self, kept: "ChoiceOptions") -> tuple[str, ...]:
         """The names that are here and not in `kept`."""
         return tuple(name for name in self.names if name not in set(kept.names))
+
+
+def named(value: Any, options: ChoiceOptions, mode: Mode) -> Casts:
+    """Yield the choice that a text or number names, leniently whatever its case and the space around it."""
+    if mode is not Mode.LENIENT:
+        return
+    text = (
+        value.strip()
+        if isinstance(value, str)
+        else next((text for text, _ in casting.texts(value, mode)), "")
+    )
+    if len(text) <= MAX_CHARS and (name := options.by_fold.get(fold(text))) is not None:
+        yield name, "choice_name"
 
 
 def change(old: ChoiceOptions, new: ChoiceOptions) -> Change:

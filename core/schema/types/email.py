@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints, WithJsonSchema
 
-from core.schema.types.base import TEXT, FieldType, Options
+from core.schema.types import casting
+from core.schema.types.base import TEXT, TEXTUAL, FieldType, Options
+from core.schema.types.casting import Casts, Mode
 
 _MAX_CHARS = 254
 _LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
@@ -19,6 +21,7 @@ class Email(FieldType[Options]):
 
     name = "email"
     cast = "text"
+    operators = TEXTUAL
     options = Options
 
     def storage(self, options: Options) -> str:
@@ -32,6 +35,12 @@ class Email(FieldType[Options]):
             StringConstraints(max_length=_MAX_CHARS, pattern=_PATTERN),
             WithJsonSchema(_SCHEMA),
         ]
+
+    def casts(self, value: Any, options: Options, mode: Mode) -> Casts:
+        """Leniently without space around it or `mailto:` before it."""
+        yield from casting.trimmed(value, mode)
+        if mode is Mode.LENIENT and isinstance(value, str) and value.strip()[:7].lower() == "mailto:":
+            yield value.strip()[7:], "mailto"
 
     def longest(self, options: Options) -> int:
         """What SMTP allows."""

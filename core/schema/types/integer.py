@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from core.schema.types import casting
 from core.schema.types.base import FieldType, Options
+from core.schema.types.casting import Casts, Mode
 from core.schema.types.number import NumberOptions
 
 _DIGITS = 19
@@ -25,6 +27,10 @@ class Integer(FieldType[Options]):
     def annotation(self, options: Options) -> Any:
         """An integer within PostgreSQL's bigint."""
         return Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+    def casts(self, value: Any, options: Options, mode: Mode) -> Casts:
+        """A number in quotes, or one with nothing but zeros after the point; nothing is rounded."""
+        return casting.integers(value, mode)
 
     def widens(self, options: Options, target: FieldType[Any], target_options: Any) -> bool:
         """Every integer is a number that has room for 19 digits before the point."""

@@ -1,5 +1,6 @@
 """`json`: any JSON value, within bounds."""
 
+from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from core.schema.types.base import FieldType, Operator, Options
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
+_MAX_SCALE = 1_000
+"""How many digits after the point: PostgreSQL writes out all that an exponent of few characters stands for."""
 
 
 def check_json(value: Any) -> Any:
@@ -26,6 +29,8 @@ def check_json(value: Any) -> Any:
             _check_text(item)
         elif isinstance(item, float) and not isfinite(item):
             raise ValueError("a number that is not finite")
+        elif isinstance(item, Decimal):
+            _check_decimal(item)
         elif isinstance(item, dict):
             for key in item:
                 _check_text(key)
@@ -33,6 +38,14 @@ def check_json(value: Any) -> Any:
         elif isinstance(item, list):
             pending += [(child, depth + 1) for child in item]
     return value
+
+
+def _check_decimal(number: Decimal) -> None:
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -_MAX_SCALE:
+        raise ValueError("a number with too many digits")
+    if not isfinite(float(number)):
+        raise ValueError("a number that is not finite")
 
 
 def _check_text(text: str) -> None:
@@ -50,6 +63,12 @@ class Json(FieldType[Options]):
     operators = (Operator.IS_NULL,)
     sortable = False
     quoted = False
+    # Whatever may have an exponent out of bounds, of which a float shows nothing but a zero.
+    doubtful = (
+        rb"-(?<=[eE]-)0*+(?:[1-9][0-9]{3}|[5-9][0-9]{2})",
+        rb"0[eE]\+?+[0-9]{5}",
+        rb"\.[0-9]{500}",
+    )
     options = Options
 
     def storage(self, options: Options) -> str:

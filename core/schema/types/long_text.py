@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictInt, StringConstraints
 
-from core.schema.types.base import EQUALITY, TEXT, Change, FieldType, Options
+from core.schema.types import casting
+from core.schema.types.base import PROSE, TEXT, Change, FieldType, Options
+from core.schema.types.casting import Casts, Mode
 
 
 class LongTextOptions(Options):
@@ -18,7 +20,7 @@ class LongText(FieldType[LongTextOptions]):
 
     name = "long_text"
     cast = "text"
-    operators = EQUALITY
+    operators = PROSE
     sortable = False  # a cursor carries the sort key
     options = LongTextOptions
 
@@ -29,6 +31,10 @@ class LongText(FieldType[LongTextOptions]):
     def annotation(self, options: LongTextOptions) -> Any:
         """A string without NUL, which PostgreSQL cannot hold."""
         return Annotated[str, StringConstraints(max_length=options.max_length, pattern=r"^[^\x00]*$")]
+
+    def casts(self, value: Any, options: LongTextOptions, mode: Mode) -> Casts:
+        """Leniently a number, true or false, as JSON writes it; nothing is cut off."""
+        return casting.texts(value, mode)
 
     def change(self, old: LongTextOptions, new: LongTextOptions) -> Change:
         """A longer limit loses nothing; a shorter one might."""

@@ -5,7 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from core.schema.types import choices
-from core.schema.types.base import Change, FieldType, Operator
+from core.schema.types.base import CHOICES, Change, FieldType
+from core.schema.types.casting import Casts, Mode
+
+_MAX_PARTS = 1_000
 
 
 def _once_each(names: list[str]) -> list[str]:
@@ -14,12 +17,25 @@ def _once_each(names: list[str]) -> list[str]:
     return names
 
 
+def _folded(values: list[Any], options: choices.ChoiceOptions, mode: Mode) -> list[str] | None:
+    """Return the choices that are named, each once; None where some value names none."""
+    if len(values) > _MAX_PARTS:
+        return None
+    found: dict[str, None] = {}
+    for value in values:
+        name = next((name for name, _ in choices.named(value, options, mode)), None)
+        if name is None:
+            return None
+        found[name] = None
+    return [*found]
+
+
 class MultiSelect(FieldType[choices.ChoiceOptions]):
     """The names of any of the choices, in the order in which they were sent."""
 
     name = "multi_select"
     cast = "text[]"
-    operators = (Operator.IS_NULL,)
+    operators = CHOICES
     sortable = False
     quoted = False
     options = choices.ChoiceOptions
@@ -38,6 +54,20 @@ class MultiSelect(FieldType[choices.ChoiceOptions]):
             AfterValidator(_once_each),
             WithJsonSchema({"type": "array", "items": item, "uniqueItems": True}),
         ]
+
+    def casts(self, value: Any, options: choices.ChoiceOptions, mode: Mode) -> Casts:
+        """One name is a list of it; leniently commas divide, and neither case nor a name that comes twice matters."""
+        if isinstance(value, str):
+            yield [value], "one_of_many"
+        if mode is not Mode.LENIENT:
+            return
+        one = _folded([value], options, mode)
+        if not isinstance(value, list) and one is not None:
+            yield one, "choice_name"
+        if isinstance(value, str):
+            value = [part for part in value.split(",", _MAX_PARTS) if part.strip()]
+        if isinstance(value, list) and (many := _folded(value, options, mode)):
+            yield many, "choice_names"
 
     def change(self, old: choices.ChoiceOptions, new: choices.ChoiceOptions) -> Change:
         """More choices lose nothing; one less is allowed once no record holds it."""

@@ -3,7 +3,8 @@
 from typing import Any, Literal
 
 from core.schema.types import choices
-from core.schema.types.base import TEXT, Change, FieldType
+from core.schema.types.base import TEXT, TEXTUAL, Change, FieldType
+from core.schema.types.casting import Casts, Mode
 
 
 class SingleSelect(FieldType[choices.ChoiceOptions]):
@@ -11,6 +12,7 @@ class SingleSelect(FieldType[choices.ChoiceOptions]):
 
     name = "single_select"
     cast = "text"
+    operators = TEXTUAL
     options = choices.ChoiceOptions
 
     def storage(self, options: choices.ChoiceOptions) -> str:
@@ -20,6 +22,10 @@ class SingleSelect(FieldType[choices.ChoiceOptions]):
     def annotation(self, options: choices.ChoiceOptions) -> Any:
         """One of the names."""
         return Literal[options.names]
+
+    def casts(self, value: Any, options: choices.ChoiceOptions, mode: Mode) -> Casts:
+        """Leniently a choice whatever its case; no choice is ever added."""
+        return choices.named(value, options, mode)
 
     def change(self, old: choices.ChoiceOptions, new: choices.ChoiceOptions) -> Change:
         """More choices lose nothing; one less is allowed once no record holds it."""

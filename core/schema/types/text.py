@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictInt, StringConstraints
 
-from core.schema.types.base import TEXT, UNIQUE_MAX_CHARS, Change, FieldType, Options
+from core.schema.types import casting
+from core.schema.types.base import TEXT, TEXTUAL, UNIQUE_MAX_CHARS, Change, FieldType, Options
+from core.schema.types.casting import Casts, Mode
 
 
 class TextOptions(Options):
@@ -18,6 +20,7 @@ class Text(FieldType[TextOptions]):
 
     name = "text"
     cast = "text"
+    operators = TEXTUAL
     options = TextOptions
 
     def storage(self, options: TextOptions) -> str:
@@ -27,6 +30,10 @@ class Text(FieldType[TextOptions]):
     def annotation(self, options: TextOptions) -> Any:
         """A string without NUL, which PostgreSQL cannot hold."""
         return Annotated[str, StringConstraints(max_length=options.max_length, pattern=r"^[^\x00]*$")]
+
+    def casts(self, value: Any, options: TextOptions, mode: Mode) -> Casts:
+        """Leniently a number, true or false, as JSON writes it; nothing is cut off."""
+        return casting.texts(value, mode)
 
     def change(self, old: TextOptions, new: TextOptions) -> Change:
         """A longer limit loses nothing; a shorter one might."""

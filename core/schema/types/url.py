@@ -1,14 +1,22 @@
 """`url`: a web address."""
 
+import re
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from pydantic import StringConstraints, WithJsonSchema
 
-from core.schema.types.base import TEXT, FieldType, Options
+from core.schema.types import casting
+from core.schema.types.base import TEXT, TEXTUAL, FieldType, Options
+from core.schema.types.casting import Casts, Mode
 
 # ASCII as RFC 3986 has it, so that it fits an index entry in bytes; other letters come percent-encoded.
 _MAX_CHARS = 2_000
 _PATTERN = r"^https?://[a-zA-Z0-9\[][!#-;=?-Z\[\]_a-z~%|]*$"
+
+_SCHEME = re.compile("https?://", re.IGNORECASE)
+# What stands in an address as it is; other characters are percent-encoded.
+_PLAIN = "!#$%&'()*+,-./:;=?@[]_~|"
 
 _SCHEMA = {"type": "string", "format": "uri", "maxLength": _MAX_CHARS, "pattern": _PATTERN}
 
@@ -18,6 +26,7 @@ class Url(FieldType[Options]):
 
     name = "url"
     cast = "text"
+    operators = TEXTUAL
     options = Options
 
     def storage(self, options: Options) -> str:
@@ -31,6 +40,26 @@ class Url(FieldType[Options]):
             StringConstraints(max_length=_MAX_CHARS, pattern=_PATTERN),
             WithJsonSchema(_SCHEMA),
         ]
+
+    def casts(self, value: Any, options: Options, mode: Mode) -> Casts:
+        """The scheme's case does not matter; leniently `www.` gets one, and odd letters `%`."""
+        if not isinstance(value, str):
+            return
+        if (found := _SCHEME.match(value)) is not None:
+            yield found.group().lower() + value[found.end() :], "scheme_case"
+        if mode is not Mode.LENIENT:
+            return
+        yield from casting.trimmed(value, mode)
+        text = value.strip()
+        if len(text) > _MAX_CHARS:
+            return
+        if text[:4].lower() == "www.":
+            text = f"https://{text}"
+            yield text, "scheme_added"
+        # Of a host's name it would mean another one.
+        if (found := _SCHEME.match(text)) is not None and text.isprintable():
+            host, slash, rest = text[found.end() :].partition("/")
+            yield found.group().lower() + host + slash + quote(rest, safe=_PLAIN), "percent_encoded"
 
     def longest(self, options: Options) -> int:
         """What browsers and proxies carry."""

@@ -19,6 +19,7 @@ from db.data.ddl import (
     rename_field,
     rename_table,
     require_field,
+    set_trash,
     set_unique,
     update_view,
     validate_required,
@@ -28,6 +29,7 @@ from db.data.ddl.base import Ddl
 _ALL: tuple[Ddl[Any], ...] = (
     create_table.DDL,
     rename_table.DDL,
+    set_trash.DDL,
     drop_table.DDL,
     add_field.DDL,
     rename_field.DDL,

@@ -2,7 +2,7 @@
 
 from core.schema.ops.drop_table import DropTable
 from db.data import names
-from db.data.ddl import metadata
+from db.data.ddl import metadata, pairs
 from db.data.ddl.base import Ddl, Sql, Target
 
 
@@ -10,6 +10,7 @@ def up(op: DropTable, target: Target) -> list[Sql]:
     """Return what drops it, with its fields and views."""
     return [
         Sql(f"drop table {names.table(target.tenant_id, op.table_id)}"),
+        *(pairs.dropped(target, field_id) for field_id in op.links),
         metadata.remove(target, "tables", op.table_id),
     ]
 

@@ -15,9 +15,10 @@ def add_table(target: Target, table: TableSpec) -> Sql:
     """Insert the row of a table, last of its base."""
     tables = names.metadata(target.tenant_id, "tables")
     return Sql(
-        f"insert into {tables} (id, base_id, name, display_name, position)"  # noqa: S608
-        f" select $1::text, $2::text, $3, $4, coalesce(max(position) + 1, 0) from {tables} where base_id = $2::text",
-        (table.key, target.base_id, table.name, table.display_name),
+        f"insert into {tables} (id, base_id, name, display_name, trash_days, position)"  # noqa: S608
+        " select $1::text, $2::text, $3, $4, $5, coalesce(max(position) + 1, 0)"
+        f" from {tables} where base_id = $2::text",
+        (table.key, target.base_id, table.name, table.display_name, table.trash_days),
     )
 
 
@@ -63,6 +64,15 @@ def rename_table(target: Target, table_id: str, name: str, display_name: str | N
         f"update {names.metadata(target.tenant_id, 'tables')} set name = $2, display_name = $3,"  # noqa: S608
         " schema_version = schema_version + 1, updated_at = now() where id = $1",
         (table_id, name, display_name),
+    )
+
+
+def set_trash(target: Target, table_id: str, days: int) -> Sql:
+    """Set for how long a table's deleted records can be restored; a change of its version like any other."""
+    return Sql(
+        f"update {names.metadata(target.tenant_id, 'tables')} set trash_days = $2,"  # noqa: S608
+        " schema_version = schema_version + 1, updated_at = now() where id = $1",
+        (table_id, days),
     )
 
 
@@ -138,6 +148,7 @@ async def read_base(conn: asyncpg.Connection, target: Target) -> BaseSpec:
             id=row["id"],
             name=row["name"],
             display_name=row["display_name"],
+            trash_days=row["trash_days"],
             fields=tuple(fields.get(row["id"], ())),
             views=tuple(views.get(row["id"], ())),
         )

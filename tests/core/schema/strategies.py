@@ -39,13 +39,17 @@ def options(type_name: str) -> st.SearchStrategy[dict[str, Any]]:
         return st.sampled_from([{}, {"max_length": 100}, {"max_length": 600}])
     if type_name == "number":
         return st.sampled_from([{}, {"precision": 10, "scale": 2}, {"precision": 30, "scale": 8}])
+    if type_name == "currency":
+        return st.sampled_from([{"code": "EUR"}, {"code": "JPY"}])
+    if type_name == "rating":
+        return st.sampled_from([{}, {"max": 10}])
     return st.just({})
 
 
 @st.composite
 def fields(draw: st.DrawFn, name: str) -> dict[str, Any]:
     """A field called `name`."""
-    type_name = draw(st.sampled_from(sorted(TYPES)))
+    type_name = draw(st.sampled_from(sorted(set(TYPES) - {"link"})))
     chosen = draw(options(type_name))
     kind = TYPES[type_name]
     can_be_unique = kind.why_not_unique(kind.options.model_validate(chosen)) is None
@@ -53,7 +57,7 @@ def fields(draw: st.DrawFn, name: str) -> dict[str, Any]:
         "name": name,
         "type": type_name,
         "options": chosen,
-        "required": draw(st.booleans()),
+        "required": kind.writable and draw(st.booleans()),
         "unique": can_be_unique and draw(st.booleans()),
     }
 
@@ -76,6 +80,7 @@ def tables(draw: st.DrawFn, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "display_name": draw(st.sampled_from([None, "Shown"])),
+        "trash_days": draw(st.sampled_from([1, 30, 90])),
         "fields": [draw(fields(field)) for field in draw(names(4))],
         "views": [draw(views(view)) for view in draw(names(2))],
     }
@@ -84,15 +89,41 @@ def tables(draw: st.DrawFn, name: str) -> dict[str, Any]:
 @st.composite
 def bases(draw: st.DrawFn) -> BaseSpec:
     """A desired spec without ids."""
-    return read_spec({"tables": [draw(tables(table)) for table in draw(names(3))]})
+    made = [draw(tables(table)) for table in draw(names(3))]
+    for n, table in enumerate(made):
+        if draw(st.booleans()):
+            table["fields"].append(draw(_links(n, [table["name"] for table in made])))
+    return read_spec({"tables": made})
+
+
+@st.composite
+def _links(draw: st.DrawFn, n: int, table_names: list[str]) -> dict[str, Any]:
+    """A link to one of the tables."""
+    chosen = {
+        "table": draw(st.sampled_from(table_names)),
+        "many": draw(st.booleans()),
+        "inverse": draw(st.sampled_from([None, f"back {n}"])),
+    }
+    return {"name": "link", "type": "link", "options": chosen, "required": draw(st.booleans())}
+
+
+def _next_link(field: FieldSpec) -> st.SearchStrategy[dict[str, Any]]:
+    """Options that a link may have next."""
+    inverses = [None, f"back {field.key}", field.options["inverse"]]
+    many = st.sampled_from([True, field.options["many"]])
+    return st.builds(
+        lambda inverse, many: field.options | {"inverse": inverse, "many": many},
+        st.sampled_from(inverses),
+        many,
+    )
 
 
 @st.composite
 def _next_field(draw: st.DrawFn, field: FieldSpec) -> dict[str, Any]:
     wanted = field.model_dump(mode="json")
-    possible = {field.type: draw(options(field.type))}
+    possible = {field.type: draw(_next_link(field) if field.type == "link" else options(field.type))}
     for name, kind in TYPES.items():
-        if name not in ("single_select", "multi_select") and field.kind.widens(
+        if name not in ("single_select", "multi_select", "currency", "link") and field.kind.widens(
             field.settings, kind, kind.options()
         ):
             possible[name] = {}
@@ -101,13 +132,17 @@ def _next_field(draw: st.DrawFn, field: FieldSpec) -> dict[str, Any]:
         wanted["options"] = possible[wanted["type"]]
     kind = TYPES[wanted["type"]]
     can_be_unique = kind.why_not_unique(kind.options.model_validate(wanted["options"])) is None
-    return wanted | {"required": draw(st.booleans()), "unique": can_be_unique and draw(st.booleans())}
+    return wanted | {
+        "required": kind.writable and draw(st.booleans()),
+        "unique": can_be_unique and draw(st.booleans()),
+    }
 
 
 @st.composite
 def _next_table(draw: st.DrawFn, table: TableSpec) -> dict[str, Any]:
     wanted = table.model_dump(mode="json")
     wanted["display_name"] = draw(st.sampled_from([None, "Shown", "Otherwise"]))
+    wanted["trash_days"] = draw(st.sampled_from([1, 30, 90]))
     wanted["fields"] = draw(_entries([draw(_next_field(field)) for field in table.fields], fields))
     wanted["views"] = draw(_entries([draw(_next_view(view)) for view in table.views], views))
     return wanted
@@ -142,7 +177,17 @@ def _entries(draw: st.DrawFn, present: list[dict[str, Any]], new: Any) -> list[d
 def next_bases(draw: st.DrawFn, current: BaseSpec) -> BaseSpec:
     """What is wanted next of a base that is there."""
     present = [draw(_next_table(table)) for table in current.tables]
-    return read_spec({"tables": draw(_entries(present, tables))})
+    wanted = draw(_entries(present, tables))
+    ids_by_name = {fold(table.name): table.id for table in current.tables}
+    named = {table["id"] for table in wanted if table.get("id")}
+    there = named | {ids_by_name.get(fold(table["name"])) for table in wanted if not table.get("id")}
+    for table in wanted:
+        table["fields"] = [
+            field
+            for field in table["fields"]
+            if field["type"] != "link" or field["options"]["table"] in there
+        ]
+    return read_spec({"tables": wanted})
 
 
 def made(desired: BaseSpec) -> BaseSpec:

@@ -163,6 +163,7 @@ def test_every_kind_of_step_can_be_had() -> None:
     items["fields"] = [typed, field, loose, tight, longer, fewer, {"name": "new", "type": "date"}]
     items["views"] = [items["views"][1] | {"kind": "form"}, {"name": "new", "kind": "gantt"}]
     renamed["name"] = "Called"
+    items["trash_days"] = 7
     plan = diff(current, read_spec({"tables": [items, renamed, {"name": "New"}]}), later_ids())
     assert {step.kind for step in plan.steps} == set(OPS)
 
@@ -260,3 +261,17 @@ def test_an_id_that_is_not_there_is_refused_with_its_place() -> None:
     with pytest.raises(Invalid) as refused:
         diff(current, read_spec(plain), later_ids())
     assert sorted(f.pointer for f in refused.value.faults) == ["/tables/0/fields/1/id", "/tables/1/id"]
+
+
+def test_what_cannot_be_unique_becomes_something_else_before_it_becomes_unique() -> None:
+    def spec(**field: object) -> BaseSpec:
+        return read_spec({"tables": [{"name": "T", "fields": [{"name": "x", **field}]}]})
+
+    current = made(spec(type="long_text", options={"max_length": 100}))
+    with pytest.raises(Invalid) as refused:
+        diff(current, spec(type="text", unique=True), later_ids())
+    assert [fault.pointer for fault in refused.value.faults] == ["/tables/0/fields/0/unique"]
+    turned = diff(current, spec(type="text"), later_ids()).spec
+    assert [step.kind for step in diff(turned, spec(type="text", unique=True), later_ids()).steps] == [
+        "set_unique"
+    ]

@@ -114,6 +114,88 @@ VALUES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     ),
 ]
 
+VALUES += [
+    (
+        "rich_text",
+        {"max_length": 8},
+        ['"# a\\n*b*"', '""'],
+        ['"123456789"', '"\\u0000"', "1", '{"type": "doc"}'],
+    ),
+    (
+        "currency",
+        {"code": "EUR"},
+        ["0", "-1250", "9223372036854775807", "-9223372036854775808"],
+        ["12.5", "12.0", "1e3", '"1250"', "9223372036854775808", "true", '{"amount": 1, "code": "EUR"}'],
+    ),
+    (
+        "percent",
+        {"scale": 4},
+        ["0.25", "-1", "999999999999", "12.3456", "0.12340"],
+        ["0.12345", "1000000000000", '"25%"', '"0.25"', "true", "NaN"],
+    ),
+    (
+        "duration",
+        {},
+        ["0", "5400", "-0.001", "999999999999.999", "1e3"],
+        ["0.0001", "1000000000000", '"5400"', '"PT1H30M"', '"1:30:00"', "true"],
+    ),
+    (
+        "phone",
+        {},
+        ['"+4930123456"', '"+12"', '"+123456789012345"'],
+        [
+            '"+1234567890123456"',
+            '"+0123"',
+            '"+1"',
+            '"4930123456"',
+            '"+49 30"',
+            '"+49\\n"',
+            '"+４９３０"',
+            "4930123456",
+        ],
+    ),
+    ("rating", {"max": 3}, ["1", "3"], ["0", "4", "-1", "1.0", '"1"', "true"]),
+    (
+        "uuid",
+        {},
+        ['"00000000-0000-0000-0000-000000000000"', '"018f2b5c-7e6a-7cc1-9c3a-0123456789ab"'],
+        [
+            '"018F2B5C-7E6A-7CC1-9C3A-0123456789AB"',
+            '"{018f2b5c-7e6a-7cc1-9c3a-0123456789ab}"',
+            '"018f2b5c7e6a7cc19c3a0123456789ab"',
+            '"018f2b5c-7e6a-7cc1-9c3a-0123456789ab\\n"',
+            '""',
+            "1",
+        ],
+    ),
+    ("user", {}, ['"01jd0000000000000000000000"'], ['"01JD0000000000000000000000"', '"me"', '"a@b.co"', "1"]),
+    *(
+        (name, {}, ['"2024-01-01T00:00:00Z"'], ['"2024-01-01"', "1700000000", '"now"'])
+        for name in ("created_at", "updated_at")
+    ),
+    *(
+        (name, {}, ['"01jd0000000000000000000000"'], ['"01JD0000000000000000000000"', '"me"', "1"])
+        for name in ("created_by", "updated_by")
+    ),
+    (
+        "link",
+        {"table": "a", "many": False},
+        ["[]", '["01jd0000000000000000000000"]'],
+        [
+            '"01jd0000000000000000000000"',
+            '["x"]',
+            '["01jd0000000000000000000000", "01jd0000000000000000000001"]',
+        ],
+    ),
+    (
+        "link",
+        {"table": "a"},
+        ['["01jd0000000000000000000001", "01jd0000000000000000000000"]'],
+        ['["01jd0000000000000000000000", "01jd0000000000000000000000"]', "[null]", "{}"],
+    ),
+    ("autonumber", {}, ["1", "9223372036854775807"], ["0", "-1", "1.0", '"1"', "9223372036854775808"]),
+]
+
 GOOD = [(name, options, value) for name, options, good, _ in VALUES for value in good]
 BAD = [(name, options, value) for name, options, _, bad in VALUES for value in bad]
 
@@ -125,7 +207,6 @@ def adapter(name: str, options: dict[str, Any]) -> TypeAdapter[Any]:
 
 def test_every_type_is_in_the_table() -> None:
     assert {name for name, *_ in VALUES} == set(TYPES)
-    assert len(TYPES) == 12
 
 
 @pytest.mark.parametrize(("name", "options", "value"), GOOD, ids=lambda part: str(part)[:40])
@@ -163,6 +244,13 @@ def test_a_type_has_a_json_schema(name: str) -> None:
         ("date", "today", False),
         ("datetime", "2024-01-01T00:00:00Z", True),
         ("json", "{", False),
+        ("number", "1.0000000000000000001", False),
+        ("number", "1e-20000", False),
+        ("number", "9999999999999999999.999999", True),
+        ("duration", "5400", True),
+        ("percent", "25%", False),
+        ("phone", "+4930", True),
+        ("uuid", "x", False),
     ],
 )
 def test_a_filters_text_must_fit_its_cast(name: str, text: str, fits: bool) -> None:
@@ -182,6 +270,12 @@ def test_a_filters_text_must_fit_its_cast(name: str, text: str, fits: bool) -> N
         ("text", {}, {"max_length": 499}, Change.REFUSED),
         ("number", {}, {"precision": 26, "scale": 6}, Change.WIDER),
         ("number", {}, {"precision": 25, "scale": 7}, Change.REFUSED),
+        ("percent", {}, {"scale": 7}, Change.WIDER),
+        ("percent", {}, {"scale": 5}, Change.REFUSED),
+        ("rating", {}, {"max": 10}, Change.WIDER),
+        ("rating", {}, {"max": 4}, Change.REFUSED),
+        ("currency", {"code": "EUR"}, {"code": "USD"}, Change.REFUSED),
+        ("rich_text", {}, {"max_length": 1_000_000}, Change.WIDER),
         ("single_select", CHOICES, {"choices": CHOICES["choices"][::-1]}, Change.WIDER),
         ("single_select", CHOICES, {"choices": CHOICES["choices"][:1]}, Change.NARROWER),
         ("multi_select", CHOICES, {"choices": CHOICES["choices"][1:]}, Change.NARROWER),
@@ -190,3 +284,53 @@ def test_a_filters_text_must_fit_its_cast(name: str, text: str, fits: bool) -> N
 def test_what_new_options_mean(name: str, old: dict[str, Any], new: dict[str, Any], change: Change) -> None:
     kind = TYPES[name]
     assert kind.change(kind.options.model_validate(old), kind.options.model_validate(new)) is change
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "target", "fits"),
+    [
+        ("phone", {}, "text", True),
+        ("user", {}, "text", True),
+        ("long_text", {}, "rich_text", True),
+        ("rich_text", {}, "long_text", True),
+        ("rich_text", {}, "text", False),
+        ("rating", {}, "integer", True),
+        ("rating", {"max": 10}, "number", True),
+        # The digits would fit, and mean something else.
+        ("integer", {}, "percent", False),
+        ("integer", {}, "duration", False),
+        ("number", {}, "percent", False),
+        ("uuid", {}, "text", False),
+    ],
+)
+def test_which_types_become_another_in_place(
+    name: str, options: dict[str, Any], target: str, fits: bool
+) -> None:
+    kind, other = TYPES[name], TYPES[target]
+    assert kind.widens(kind.options.model_validate(options), other, other.options()) is fits
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("currency", {}),
+        ("currency", {"code": "eur"}),
+        ("currency", {"code": "XXQ"}),
+        ("rating", {"max": 0}),
+        ("rating", {"max": 11}),
+        ("percent", {"scale": 13}),
+        ("duration", {"scale": 1}),
+        ("rich_text", {"max_length": 0}),
+        ("user", {"multiple": True}),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TYPES[name].options.model_validate(options)
+
+
+def test_a_currencys_schema_says_what_is_counted() -> None:
+    euro, yen = (adapter("currency", {"code": code}).json_schema() for code in ("EUR", "JPY"))
+    assert euro["description"] == "EUR, in 1/100 units"
+    assert yen["description"] == "JPY, in whole units"
+    assert adapter("rich_text", {}).json_schema()["contentMediaType"] == "text/markdown"

@@ -135,7 +135,7 @@ class Home:
 _PHYSICAL = """
 with t as (
   select c.oid, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-   where n.nspname = $1 and c.relkind = 'r' and c.relname like 't\\_%')
+   where n.nspname = $1 and c.relkind = 'r' and left(c.relname, 2) in ('t_', 'l_'))
 select relname, 'column', attname::text, format_type(atttypid, atttypmod) || ' ' || attnotnull
        || ' ' || attcollation::regcollation
   from t join pg_attribute on attrelid = oid and attnum > 0 and not attisdropped

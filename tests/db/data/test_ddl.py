@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -38,6 +39,14 @@ EVERY_TYPE: list[dict[str, Any]] = [
     {"name": "mail", "type": "email"},
     {"name": "web", "type": "url"},
     {"name": "json", "type": "json"},
+    {"name": "rich", "type": "rich_text"},
+    {"name": "money", "type": "currency", "options": {"code": "EUR"}},
+    {"name": "share", "type": "percent", "options": {"scale": 4}},
+    {"name": "took", "type": "duration"},
+    {"name": "phone", "type": "phone", "unique": True},
+    {"name": "stars", "type": "rating"},
+    {"name": "uuid", "type": "uuid", "unique": True},
+    {"name": "user", "type": "user"},
 ]
 
 
@@ -93,6 +102,7 @@ async def test_a_new_table_has_its_columns_walls_and_triggers(base: Home) -> Non
     assert types[:7] == [ulid, "bigint", when, ulid, when, ulid, "jsonb"]
     assert types[7:] == [
         "text", "text", "bigint", "numeric(10,2)", "boolean", "date", when, "text", "text[]", "text", "text", "jsonb",
+        "text", "bigint", "numeric(16,4)", "numeric(15,3)", "text", "smallint", "uuid", "text",
     ]  # fmt: skip
     physical = await base.physical()
     assert '"security", "", "true true tenant_owner"' in physical
@@ -468,3 +478,30 @@ async def test_two_bases_of_a_tenant_keep_apart(base: Home) -> None:
             await conn.fetchval(f"select count(*) from {names.metadata(base.target.tenant_id, 'tables')}")
             == 1
         )
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "new", "found"),
+    [
+        ({"type": "rating"}, 4, {"type": "integer"}, 4),
+        ({"type": "rating"}, 4, {"type": "number"}, Decimal("4.000000")),
+        ({"type": "rating"}, 4, {"type": "rating", "options": {"max": 10}}, 4),
+        (
+            {"type": "percent"},
+            Decimal("0.25"),
+            {"type": "percent", "options": {"scale": 8}},
+            Decimal("0.25000000"),
+        ),
+        ({"type": "phone"}, "+4930", {"type": "text"}, "+4930"),
+        ({"type": "user"}, "01jd0000000000000000000000", {"type": "text"}, "01jd0000000000000000000000"),
+        ({"type": "rich_text"}, "# a", {"type": "long_text"}, "# a"),
+    ],
+)
+async def test_a_newer_type_widens_in_place_and_keeps_its_values(
+    base: Home, old: dict[str, Any], value: Any, new: dict[str, Any], found: Any
+) -> None:
+    await base.want(table({"name": "x", **old}))
+    await base.fill(value)
+    await base.want(changed(base.spec, **({"options": {}} | new)))
+    async with base.owner():
+        assert str(await base.conn.fetchval(f"select {base.column()} from {base.table()}")) == str(found)

@@ -15,11 +15,14 @@ from tests.conftest import Databases
 from tests.core.schema.test_types import VALUES
 from tests.db.data.homes import Home, home
 
-OPTIONS = {
+WRITABLE = sorted(name for name, kind in TYPES.items() if kind.writable)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "link": {"table": "All"},
     "text": {"max_length": 600},
     "number": {"precision": 12, "scale": 3},
     "single_select": {"choices": [{"name": "red"}, {"name": "dark green"}]},
     "multi_select": {"choices": [{"name": "red"}, {"name": "dark green"}]},
+    "currency": {"code": "EUR"},
 }
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -44,25 +47,34 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
         st.sampled_from(["Z", "+14:00", "-14:00", "+14:59", "-23:59", "+00:00", ""]),
     ),
     "single_select": st.sampled_from(["red", "dark green", "blue"]),
+    "link": st.lists(st.sampled_from(["01jd0000000000000000000000", "01jd0000000000000000000001", "x"])),
     "multi_select": st.lists(st.sampled_from(["red", "dark green", "blue"]), max_size=3),
     "email": st.emails() | st.text().map(lambda text: f"{text}@example.org"),
     "url": st.text().map(lambda text: f"https://example.org/{text}")
     | st.from_regex(r"https?://\[?[!-~]{1,30}"),
     "json": ANY_JSON,
+    "rich_text": st.text(),
+    "currency": st.integers(-(2**64), 2**64),
+    "percent": st.decimals(-(10**13), 10**13, places=7).map(float),
+    "duration": st.decimals(-(10**13), 10**13, places=4).map(float),
+    "phone": st.from_regex(r"\+?[0-9]{1,17}", fullmatch=True),
+    "rating": st.integers(-1, 7),
+    "uuid": st.uuids().map(str) | st.uuids().map(lambda uuid: str(uuid).upper()),
+    "user": st.from_regex(r"[0-8][0-9a-z]{25}", fullmatch=True),
 }
 
 
 @pytest.fixture(scope="module")
 async def base(databases: Databases) -> AsyncIterator[Home]:
     async with home(databases) as made:
-        fields = [{"name": name, "type": name, "options": OPTIONS.get(name, {})} for name in TYPES]
+        fields = [{"name": name, "type": name, "options": OPTIONS.get(name, {})} for name in WRITABLE]
         await made.want({"tables": [{"name": "All", "fields": fields}]})
         yield made
 
 
 async def comes_back(base: Home, name: str, value: str) -> str:
     """Put JSON into the column of a type and return the JSON that comes out."""
-    column = base.column([*TYPES].index(name)).strip('"')
+    column = base.column(WRITABLE.index(name)).strip('"')
     async with base.owner():
         return str(
             await base.conn.fetchval(
@@ -76,7 +88,7 @@ async def comes_back(base: Home, name: str, value: str) -> str:
         )
 
 
-@pytest.mark.parametrize("name", sorted(TYPES))
+@pytest.mark.parametrize("name", WRITABLE)
 @given(data=st.data())
 @settings(
     max_examples=120,
@@ -100,7 +112,7 @@ async def test_what_the_check_accepts_the_column_accepts(base: Home, name: str, 
     [
         (name, value)
         for name, options, good, _ in VALUES
-        if options == {} or name.endswith("select")
+        if name in WRITABLE and (options == {} or name.endswith("select"))
         for value in good
     ],
     ids=lambda part: str(part)[:40],
