@@ -1,21 +1,29 @@
 """Pages: limits, and cursors that are opaque, signed and good for one query only."""
 
 import base64
+import hashlib
 import hmac
 import json
+import time
+from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Query
 
-from core.errors import BadRequest, Fault
+from core.errors import BadRequest, Fault, Gone
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
 _MAC_BYTES = 12
+_AGE_BYTES = 5
+_QUERY_BYTES = 12
+_HEAD_BYTES = _MAC_BYTES + _AGE_BYTES + _QUERY_BYTES
 _MAX_CURSOR_CHARS = 50_000
 """Room for the longest place: 6,000 characters of sort keys, of up to six bytes each in JSON."""
 _MAX_PLAIN_CURSOR_CHARS = 6_000
 """The same for lists whose order is fixed."""
+_MAX_AGE_S = 86_400
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
 Cursor = Annotated[
@@ -23,35 +31,104 @@ Cursor = Annotated[
 ]
 
 
-class Cursors:
-    """Writes and reads cursors under one secret; `query` is whatever must not change from page to page."""
+class Unusable(StrEnum):
+    """Why a cursor cannot be gone on from; stable codes."""
 
-    def __init__(self, secret: str) -> None:
+    EXPIRED = "cursor_expired"
+    FOREIGN = "cursor_foreign"
+    UNREADABLE = "cursor_unreadable"
+
+
+_WORDS = {
+    Unusable.EXPIRED: "this cursor is too old",
+    Unusable.FOREIGN: "this cursor belongs to another table, sort, filter or view, or to what they were before",
+    Unusable.UNREADABLE: "this cursor was not given out here, or not like this",
+}
+
+
+class _NoCursor(Exception):
+    def __init__(self, why: Unusable) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Cursors:
+    """Writes cursors under one secret, and reads those of the secret before it too; `query` is whatever must not
+    change from page to page."""
+
+    def __init__(
+        self,
+        secret: str,
+        *,
+        previous: str | None = None,
+        max_age_s: float = _MAX_AGE_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._secret = secret.encode()
+        self._secrets = [self._secret] if previous is None else [self._secret, previous.encode()]
+        self._max_age_s = max_age_s
+        self._clock = clock
 
     def write(self, query: str, position: Any) -> str:
         """Return the cursor that stands for `position`, a JSON value, in `query`."""
         body = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
-        return base64.urlsafe_b64encode(self._mac(query, body) + body).rstrip(b"=").decode()
+        signed = int(self._clock()).to_bytes(_AGE_BYTES) + _digest(query) + body
+        return base64.urlsafe_b64encode(_mac(self._secret, signed) + signed).rstrip(b"=").decode()
 
     def read(self, query: str, cursor: str) -> Any:
-        """Return the position that `cursor` stands for; refuses a broken or foreign one."""
-        if len(cursor) > _MAX_CURSOR_CHARS:
-            raise invalid_cursor()
+        """Return the position that `cursor` stands for, however old; BadRequest where it is broken or foreign."""
         try:
-            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        except ValueError:
+            return self._read(query, cursor, max_age_s=None)
+        except _NoCursor:
             raise invalid_cursor() from None
-        mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(query, body)):
-            raise invalid_cursor()
-        return json.loads(body)
 
-    def _mac(self, query: str, body: bytes) -> bytes:
-        return hmac.digest(self._secret, query.encode() + b"\0" + body, "sha256")[:_MAC_BYTES]
+    def resume(self, query: str, cursor: str) -> Any:
+        """Return the position that `cursor` stands for; Gone with the reason where it can be gone on from no more."""
+        try:
+            return self._read(query, cursor, max_age_s=self._max_age_s)
+        except _NoCursor as error:
+            raise gone(error.why) from None
+
+    def _read(self, query: str, cursor: str, *, max_age_s: float | None) -> Any:
+        raw = _decoded(cursor)
+        signed = raw[_MAC_BYTES:]
+        if not any(hmac.compare_digest(raw[:_MAC_BYTES], _mac(secret, signed)) for secret in self._secrets):
+            raise _NoCursor(Unusable.UNREADABLE)
+        if signed[_AGE_BYTES : _AGE_BYTES + _QUERY_BYTES] != _digest(query):
+            raise _NoCursor(Unusable.FOREIGN)
+        if max_age_s is not None and self._clock() - int.from_bytes(signed[:_AGE_BYTES]) > max_age_s:
+            raise _NoCursor(Unusable.EXPIRED)
+        return json.loads(signed[_AGE_BYTES + _QUERY_BYTES :])
 
 
 def invalid_cursor() -> BadRequest:
     """Return the refusal of a cursor that this query never gave out."""
     detail = "this cursor does not belong to this query; begin again without one"
     return BadRequest(detail, (Fault("cursor", "invalid_cursor", detail),), code="invalid_cursor")
+
+
+def gone(why: Unusable) -> Gone:
+    """Return the refusal of a cursor that a list of records cannot go on from."""
+    detail = f"{_WORDS[why]}; begin again without one"
+    return Gone(detail, (Fault("cursor", why, detail),), code=why)
+
+
+def _decoded(cursor: str) -> bytes:
+    if len(cursor) > _MAX_CURSOR_CHARS:
+        raise _NoCursor(Unusable.UNREADABLE)
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise _NoCursor(Unusable.UNREADABLE) from None
+    # One spelling each: what stands in the last bits, and signs that only pad, could be anything else.
+    if len(raw) < _HEAD_BYTES or base64.urlsafe_b64encode(raw).rstrip(b"=") != cursor.encode():
+        raise _NoCursor(Unusable.UNREADABLE)
+    return raw
+
+
+def _digest(query: str) -> bytes:
+    return hashlib.sha256(query.encode()).digest()[:_QUERY_BYTES]
+
+
+def _mac(secret: bytes, signed: bytes) -> bytes:
+    return hmac.digest(secret, signed, "sha256")[:_MAC_BYTES]

@@ -28,6 +28,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PlanebaseError, _refused)
     app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(HTTPException, _http)
+    # Starlette would answer in words of its own before the edge can.
+    app.add_exception_handler(Exception, _unforeseen)
 
 
 def problem(
@@ -124,6 +126,10 @@ SCHEMA: dict[str, Any] = {
 
 def _request_id(request: Request) -> str:
     return str(request.scope["trace"].operation_id)
+
+
+async def _unforeseen(_request: Request, error: Exception) -> Response:
+    raise error
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -1,5 +1,10 @@
 """Serving one API until a signal comes, and one log line per request."""
 
+import contextlib
+import socket
+import sys
+from collections.abc import Callable
+
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
@@ -11,15 +16,38 @@ from core.telemetry import configure_logging, serve_metrics
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 30
 _BACKLOG = 1_024
+_NOT_STARTED = 3
 
 _log = structlog.get_logger("api.request")
 
 
-def serve(app: ASGIApp, process: str, host: str, port: int, metrics_port: int | None) -> None:
-    """Serve `app` until SIGTERM or SIGINT; requests under way are finished first."""
+class _Server(uvicorn.Server):
+    """uvicorn's, which first lets those go who only wait."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; requests under way are finished first."""
+        if self._drain is not None:
+            self._drain()
+        await super().shutdown(sockets)
+
+
+def serve(
+    app: ASGIApp,
+    process: str,
+    host: str,
+    port: int,
+    metrics_port: int | None,
+    *,
+    drain: Callable[[], None] | None = None,
+) -> None:
+    """Serve `app` until SIGTERM or SIGINT; requests under way are finished first, after `drain` was called."""
     configure_logging(process)
     serve_metrics(metrics_port)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -33,6 +61,11 @@ def serve(app: ASGIApp, process: str, host: str, port: int, metrics_port: int | 
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
     )
+    server = _Server(config, drain)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(_NOT_STARTED)
 
 
 def log_request(trace: Trace) -> None:

@@ -2,9 +2,15 @@
 
 import sys
 
-from bench import growth, overload, records, tenants
+from bench import growth, isolation, overload, records, tenants
 
-TOPICS = {"records": records.main, "growth": growth.main, "tenants": tenants.main, "overload": overload.main}
+TOPICS = {
+    "records": records.main,
+    "growth": growth.main,
+    "tenants": tenants.main,
+    "overload": overload.main,
+    "isolation": isolation.main,
+}
 
 
 def main() -> None:

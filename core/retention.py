@@ -5,6 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 
 MONTHS_AHEAD = 3
 IDEMPOTENCY_KEPT = timedelta(hours=24)
+TRASH_DAYS = 30
+MAX_TRASH_DAYS = 90
+"""A deleted record is restored from the change log, which a cluster keeps for as long."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ class DataApiSettings(BaseSettings):
     data_user: str = "data_api"
     data_password: SecretStr
     cursor_secret: SecretStr
+    cursor_secret_previous: SecretStr | None = None
+    cursor_max_age_s: int = Field(default=86_400, ge=1)
     pool_max_size: int = Field(default=16, ge=1, le=200)
     max_body_bytes: int = Field(default=4_000_000, ge=1_000)
     stale_auth_s: float = Field(default=60.0, ge=0)

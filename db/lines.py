@@ -16,7 +16,9 @@ from db import pools
 
 WAIT_S = 2.0
 MAX_WAITING = 512
-"""Who comes when so many wait already is told at once: an answer that comes too late helps nobody."""
+MAX_WAITING_OF_ONE = 128
+"""Who comes when so many wait already, of all or of his tenant, is told at once: an answer that comes too late helps
+nobody, and one tenant's flood does not fill the room of the others."""
 MAX_USES = 200_000
 """A backend keeps 23 to 45 KB for every table it ever touched, so it does not live for ever."""
 IDLE_S = 120.0
@@ -61,11 +63,15 @@ class Lines:
         self._max_size = max_size
         self._open = 0
         self._free: deque[Connection] = deque()
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[Connection | None]]] = OrderedDict()
+        """By tenant, the one whose turn is next first."""
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def take(self) -> Connection:
-        """Return a connection that nobody else has; raises Unavailable where none comes free in time."""
+    async def take(self, tenant_id: str) -> Connection:
+        """Return a connection that nobody else has; raises Unavailable where none comes free in time.
+
+        Where callers wait, tenants take turns, however many callers each of them has.
+        """
         while self._free:
             conn = self._free.pop()
             if not conn.is_closed():
@@ -73,7 +79,7 @@ class Lines:
             self._open -= 1
         if self._open < self._max_size:
             self._open += 1
-        elif (lent := await self._turn()) is not None:
+        elif (lent := await self._turn(tenant_id)) is not None:
             return lent
         try:
             return await self._connect()
@@ -110,12 +116,13 @@ class Lines:
                 await asyncio.sleep(0.02)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def _turn(self) -> Connection | None:
+    async def _turn(self, tenant_id: str) -> Connection | None:
         """Wait for a connection, or for the room to open one."""
-        if len(self._waiting) >= MAX_WAITING:
+        mine = self._waiting.get(tenant_id, ())
+        if len(mine) >= MAX_WAITING_OF_ONE or sum(map(len, self._waiting.values())) >= MAX_WAITING:
             raise Unavailable("too many calls are waiting for this cluster", code="overloaded")
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        self._waiting.setdefault(tenant_id, deque()).append(waiter)
         try:
             async with asyncio.timeout(WAIT_S):
                 return await waiter
@@ -126,6 +133,8 @@ class Lines:
                     self._lost()
                 else:
                     self.give(lent)
+            elif (waiters := self._waiting.get(tenant_id)) is not None and waiter in waiters:
+                waiters.remove(waiter)
             if isinstance(error, TimeoutError):
                 raise Unavailable("the tenant's database is busy", code="overloaded") from None
             raise
@@ -139,9 +148,13 @@ class Lines:
 
     def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
         while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                return waiter
+            tenant_id, waiters = self._waiting.popitem(last=False)
+            while waiters:
+                waiter = waiters.popleft()
+                if not waiter.done():
+                    if waiters:
+                        self._waiting[tenant_id] = waiters
+                    return waiter
         return None
 
     def _close(self, conn: Connection) -> None:

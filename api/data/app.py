@@ -13,10 +13,11 @@ from starlette.types import Receive, Scope, Send
 from api import problems
 from api.access_log import AccessRecords
 from api.caller import Callers
-from api.data import describe, reads, writes
+from api.data import base_openapi, changes, describe, history, queries, reads, trash, writes
 from api.data.background import Background
 from api.data.lane import Lane
 from api.data.requests import Parts
+from api.data.watches import Watches
 from api.edge import Edge
 from api.paging import Cursors
 from core.settings import DataApiSettings
@@ -29,7 +30,15 @@ _DESCRIPTION = """Create, read, update and delete the records of a base's tables
 what it does not reach answers like what does not exist. Every change takes an `Idempotency-Key`."""
 
 
-_ROUTERS = (reads.router, writes.router)
+_ROUTERS = (
+    reads.router,
+    queries.router,
+    writes.router,
+    changes.router,
+    base_openapi.router,
+    history.router,
+    trash.router,
+)
 _FIRST_HEARD_S = 3.0
 _GC_THRESHOLD = (50_000, 20, 20)
 
@@ -63,8 +72,10 @@ class DataApi(FastAPI):
         self.callers = Callers(self.gateway, self.homes, stale_auth_s=settings.stale_auth_s)
         access_log = AccessLog(settings.activity_dsn.get_secret_value(), name="planebase-data-api")
         self.background = Background(self.gateway, AccessRecords(access_log))
-        parts = Parts(self.callers, Catalog(), Cursors(settings.cursor_secret.get_secret_value()))
+        parts = Parts(self.callers, Catalog(), _cursors(settings))
         self.state.parts = parts
+        self.state.watches = self.watches = Watches()
+        self.state.documents = base_openapi.Documents()
         for router in _ROUTERS:
             self.include_router(router)
         self.add_api_route("/healthz", self._healthz, methods=["GET"], tags=["health"])
@@ -93,6 +104,15 @@ def create_app(settings: DataApiSettings) -> FastAPI:
     return DataApi(settings)
 
 
+def _cursors(settings: DataApiSettings) -> Cursors:
+    previous = settings.cursor_secret_previous
+    return Cursors(
+        settings.cursor_secret.get_secret_value(),
+        previous=None if previous is None else previous.get_secret_value(),
+        max_age_s=settings.cursor_max_age_s,
+    )
+
+
 @contextlib.asynccontextmanager
 async def _lifespan(app: DataApi) -> AsyncIterator[None]:
     await app.gateway.open()
@@ -109,5 +129,6 @@ async def _lifespan(app: DataApi) -> AsyncIterator[None]:
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+        await app.watches.close()
         await app.background.stop()
         await asyncio.gather(app.homes.close(), app.gateway.close())

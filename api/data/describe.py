@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from api.data import list_schemas, query_schemas, write_schemas
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from api.problems import problems
 from core.body import MAX_RECORDS
+from core.history import DEFAULT_ENTRIES, MAX_ENTRIES
 from core.ids import PATTERN
 
 _JSON = "application/json"
@@ -52,13 +54,22 @@ _IF_NONE_MATCH = _parameter(
     {"type": "string"},
     example='"v3"',
 )
+_LIMIT = _parameter(
+    "query",
+    "limit",
+    "How many records at most.",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+)
+_CURSOR = _parameter("query", "cursor", "`next_cursor` of the page before.", {"type": "string"})
+_AS_OF = _parameter(
+    "query",
+    "as_of",
+    "As it was at this moment; 410 for one before what is kept. A list of the past is in the order of ids, without"
+    " filter and sort, and a page may have fewer records than there are.",
+    {"type": "string", "format": "date-time"},
+)
 _LISTED = [
-    _parameter(
-        "query",
-        "limit",
-        "How many records at most.",
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-    ),
+    _LIMIT,
     _parameter(
         "query",
         "sort",
@@ -70,14 +81,32 @@ _LISTED = [
     _parameter(
         "query",
         "filter",
-        "`field.operator.value` with the operators eq, ne, lt, lte, gt, gte, in and is (null or not_null), joined by"
-        " and(…,…), or(…,…) and not(…). A name or value with a comma, dot, bracket or quote stands in double quotes."
-        " A comparison with an empty field is false; `ne` is true.",
+        "`field.operator.value`, joined by and(…,…), or(…,…) and not(…). Which operators there are hangs on the field's"
+        " type: eq, ne, in, not_in, is (null or not_null), lt, lte, gt, gte, between; of texts contains, starts_with,"
+        " ends_with, the same and eq with an i before them without regard to case, and search; of dates within; of"
+        " several choices has_any, has_all and has_none. Lists stand in brackets. A name or value with a comma, dot,"
+        " bracket or quote stands in double quotes. A comparison with an empty field is false; what denies is true.",
         {"type": "string", "maxLength": 8000},
         example="and(Status.eq.open,or(Amount.gt.100,Due.is.null))",
     ),
     _FIELDS,
-    _parameter("query", "cursor", "`next_cursor` of the page before.", {"type": "string"}),
+    list_schemas.VIEW,
+    list_schemas.COUNT,
+    _CURSOR,
+    _AS_OF,
+    _parameter(
+        "query",
+        "timezone",
+        "Where `today` and its like begin and end.",
+        {"type": "string", "default": "UTC"},
+        example="Europe/Berlin",
+    ),
+    _parameter(
+        "query",
+        "explain",
+        "Answer how the query was understood and what it would cost, instead of records.",
+        {"type": "boolean", "default": False},
+    ),
 ]
 _ETAG = {"ETag": {"description": "The record's version.", "schema": {"type": "string"}, "example": '"v3"'}}
 _HIT = {
@@ -122,80 +151,200 @@ def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-_WRITTEN = (409, 413, 422)
+_WRITTEN = (409, 413, 415, 422)
 _CHANGED = (*_WRITTEN, 412)
-LIST = _route("List records", [*_TABLE, *_LISTED], 200, _ref("RecordPage"), statuses=(413,))
+_LISTING = {"oneOf": [_ref("RecordPage"), _ref("Explanation")]}
+LIST = _route("List records", [*_TABLE, *_LISTED], 200, _LISTING, statuses=(410, 413, 422, 429))
+LIST["responses"][200]["content"] |= list_schemas.LINES
+QUERY = _route("Query records", _TABLE, 200, _LISTING, statuses=(410, 413, 422), body=_ref("Query"))
 GET = _route(
-    "Read a record", [*_RECORD, _FIELDS, _IF_NONE_MATCH], 200, _ref("Record"), statuses=(413,), headers=_ETAG
+    "Read a record",
+    [*_RECORD, _FIELDS, _AS_OF, _IF_NONE_MATCH],
+    200,
+    _ref("Record"),
+    statuses=(410, 413),
+    headers=_ETAG,
 )
 GET["responses"][304] = {"description": "The caller has this version.", "headers": _ETAG}
+_WAYS = [_KEY, write_schemas.PREFER]
+_BY_FILTER = [write_schemas.FILTER, write_schemas.TIMEZONE, write_schemas.MAX_AFFECTED]
 CREATE = _route(
     "Create records",
-    [*_TABLE, _KEY],
+    [*_TABLE, *_WAYS, write_schemas.MODE, write_schemas.UPSERT, write_schemas.TYPECAST],
     201,
-    {"oneOf": [_ref("Record"), _ref("Records")]},
+    {"anyOf": [_ref("Record"), _ref("Records"), _ref("Outcome")]},
     statuses=_WRITTEN,
-    headers=_ETAG | _LOCATION | _HIT,
+    headers=_ETAG | _LOCATION | _HIT | write_schemas.APPLIED,
     body=_ref("Create"),
 )
+CREATE["responses"] |= write_schemas.by_rows((200, 207), "Outcome", "Outcomes")
 MERGE = _route(
     "Change a record",
-    [*_RECORD, _KEY, _IF_MATCH],
+    [*_RECORD, *_WAYS, _IF_MATCH, write_schemas.TYPECAST],
     200,
     _ref("Record"),
     statuses=_CHANGED,
-    headers=_ETAG | _HIT,
+    headers=_ETAG | _HIT | write_schemas.APPLIED,
     body=_ref("FieldsOnly"),
 )
 REPLACE = MERGE | {"summary": "Replace a record"}
 MERGE_MANY = _route(
     "Change records",
-    [*_TABLE, _KEY],
+    [*_TABLE, *_WAYS, write_schemas.MODE, write_schemas.TYPECAST, *_BY_FILTER],
     200,
-    _ref("Records"),
+    {"anyOf": [_ref("Records"), _ref("Outcomes")]},
     statuses=_CHANGED,
-    headers=_HIT,
+    headers=_HIT | write_schemas.APPLIED,
+    body={"anyOf": [_ref("ChangeMany"), _ref("FieldsOnly")]},
+)
+MERGE_MANY["responses"] |= write_schemas.by_rows((207,), "Outcomes")
+REPLACE_MANY = _route(
+    "Replace records",
+    [*_TABLE, *_WAYS, write_schemas.MODE, write_schemas.TYPECAST],
+    200,
+    {"anyOf": [_ref("Records"), _ref("Outcomes")]},
+    statuses=_CHANGED,
+    headers=_HIT | write_schemas.APPLIED,
     body=_ref("ChangeMany"),
 )
-REPLACE_MANY = MERGE_MANY | {"summary": "Replace records"}
+REPLACE_MANY["responses"] |= write_schemas.by_rows((207,), "Outcomes")
 DELETE = _route(
     "Delete a record",
-    [*_RECORD, _KEY, _IF_MATCH],
+    [*_RECORD, *_WAYS, _IF_MATCH],
     200,
     _ref("Deleted"),
     statuses=_CHANGED,
-    headers=_HIT,
+    headers=_HIT | write_schemas.APPLIED,
 )
 DELETE_MANY = _route(
     "Delete records",
     [
         *_TABLE,
-        _KEY,
+        *_WAYS,
+        write_schemas.MODE,
+        *_BY_FILTER,
         _parameter(
             "query",
             "id",
-            "The records, once each.",
+            "The records, once each; or `filter`.",
             {"type": "array", "items": _ref("Id"), "minItems": 1, "maxItems": 100},
-            required=True,
             style="form",
             explode=True,
         ),
     ],
     200,
     {
-        "type": "object",
-        "required": ["records"],
-        "properties": {"records": {"type": "array", "items": _ref("Deleted")}},
+        "anyOf": [
+            {
+                "type": "object",
+                "required": ["records"],
+                "properties": {"records": {"type": "array", "items": _ref("Deleted")}},
+            },
+            _ref("Outcomes"),
+        ]
     },
     statuses=_WRITTEN,
-    headers=_HIT,
+    headers=_HIT | write_schemas.APPLIED,
 )
+DELETE_MANY["responses"] |= write_schemas.by_rows((207,), "Outcomes")
 
-_FIELD_VALUES = {
-    "type": "object",
-    "description": "Values by field name; null is empty.",
-    "additionalProperties": True,
+CHANGES = _route(
+    "Follow a base's changes",
+    [
+        _path("base_id", "base"),
+        _parameter(
+            "query",
+            "after",
+            "A cursor of this feed: `next_cursor` of a page, or that of an entry. `latest` begins now. Without it the"
+            " feed begins at the oldest change that is kept.",
+            {"type": "string"},
+            example="latest",
+        ),
+        _parameter(
+            "query",
+            "limit",
+            "How many changes at most.",
+            {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        ),
+        _parameter(
+            "query",
+            "wait",
+            "For how many seconds a call that has nothing to tell waits for something.",
+            {"type": "integer", "minimum": 0, "maximum": 30, "default": 0},
+        ),
+        _parameter(
+            "query",
+            "tables",
+            "Only changes in these tables: up to 100 ids, separated by commas. They may differ from page to page.",
+            {"type": "string"},
+        ),
+        _parameter(
+            "query",
+            "fields",
+            "With one table in `tables`: only values of these fields, separated by commas.",
+            {"type": "string"},
+        ),
+    ],
+    200,
+    _ref("ChangePage"),
+    statuses=(410, 429),
+)
+OPENAPI = _route(
+    "Describe a base",
+    [
+        _path("base_id", "base"),
+        _parameter(
+            "header",
+            "If-None-Match",
+            "Answer 304 if this is still the description.",
+            {"type": "string"},
+            example='"c7-0123456789abcdef"',
+        ),
+    ],
+    200,
+    {"type": "object", "description": "OpenAPI 3.1, typed by the base's own tables and fields."},
+    headers={"ETag": {"description": "The description's version.", "schema": {"type": "string"}}},
+)
+OPENAPI["responses"][304] = {"description": "The caller has this version."}
+DOCS: dict[str, Any] = {
+    "summary": "Read a base's description",
+    "response_model": None,
+    "responses": {
+        200: {"description": "A page for people.", "content": {"text/html": {"schema": {"type": "string"}}}}
+    }
+    | problems(404),
+    "openapi_extra": {"parameters": [_path("base_id", "base")]},
 }
+
+HISTORY = _route(
+    "List a record's changes",
+    [
+        *_RECORD,
+        _parameter(
+            "query",
+            "limit",
+            "How many changes at most.",
+            {"type": "integer", "minimum": 1, "maximum": MAX_ENTRIES, "default": DEFAULT_ENTRIES},
+        ),
+        _CURSOR,
+    ],
+    200,
+    _ref("History"),
+    statuses=(410, 413),
+)
+TRASH = _route("List deleted records", [*_TABLE, _LIMIT, _CURSOR], 200, _ref("Trash"), statuses=(410, 413))
+RESTORE = _route(
+    "Restore a record",
+    [*_RECORD, _KEY, _IF_MATCH],
+    200,
+    _ref("Restored"),
+    statuses=(*_CHANGED, 410),
+    headers=_ETAG | _HIT,
+    body=_ref("FieldsOnly"),
+)
+RESTORE["openapi_extra"]["requestBody"]["required"] = False
+
+_FIELD_VALUES = _ref("Fields")
 _VERSION = {"type": "integer", "minimum": 1}
 
 
@@ -208,9 +357,61 @@ def _object(required: list[str], properties: dict[str, Any], **more: Any) -> dic
     } | more
 
 
+_MOMENT = {"type": "string", "format": "date-time"}
+_OR_NULL = {"type": ["string", "null"], "description": "An id."}
+_ACTOR = _object(["user_id", "token_id"], {"user_id": _OR_NULL, "token_id": _OR_NULL})
+_NEXT_CURSOR = {
+    "type": ["string", "null"],
+    "description": "Where the next page begins; null on the last one.",
+}
+_DROPPED_FIELDS = {
+    "type": "array",
+    "items": _ref("Id"),
+    "description": "Fields that had a value and are no longer in the table; their values are not told.",
+}
+_FIELDS_OR_NULL = {
+    "type": ["object", "null"],
+    "description": "Values by field name; null where there is no record.",
+    "additionalProperties": True,
+}
+_RECORD_MEMBERS: dict[str, Any] = {
+    "id": _ref("Id"),
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
+    "version": _VERSION,
+    "fields": _FIELD_VALUES,
+}
+_DELETED_MEMBERS: dict[str, Any] = _RECORD_MEMBERS | {
+    "version": _VERSION | {"description": "That of the deletion; a restore goes on from here."},
+    "deleted_at": _MOMENT,
+    "deleted_by": _ACTOR,
+    "purge_at": _MOMENT | {"description": "Until when it can be restored."},
+    "dropped_fields": _DROPPED_FIELDS,
+}
+_CHANGE_MEMBERS: dict[str, Any] = {
+    "version": _VERSION,
+    "action": {"type": "string", "enum": ["create", "update", "delete", "restore"]},
+    "changed_at": _MOMENT,
+    "actor": _ACTOR,
+    "operation_id": _OR_NULL,
+    "changed": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "The names of the fields whose values differ.",
+    },
+    "before": _FIELDS_OR_NULL,
+    "after": _FIELDS_OR_NULL,
+    "dropped_fields": _DROPPED_FIELDS,
+}
+
 _RECORDS_OF = {"type": "array", "minItems": 1, "maxItems": MAX_RECORDS}
 SCHEMAS: dict[str, Any] = {
     "Id": {"type": "string", "pattern": PATTERN, "description": "A ULID in lower case."},
+    "Fields": {
+        "type": "object",
+        "description": "Values by field name; null is empty.",
+        "additionalProperties": True,
+    },
     "Record": _object(
         ["id", "created_at", "updated_at", "version", "fields"],
         {
@@ -219,9 +420,12 @@ SCHEMAS: dict[str, Any] = {
             "updated_at": {"type": "string", "format": "date-time"},
             "version": _VERSION,
             "fields": _FIELD_VALUES,
-        },
+        }
+        | write_schemas.member(),
     ),
-    "Records": _object(["records"], {"records": {"type": "array", "items": _ref("Record")}}),
+    "Records": _object(
+        ["records"], {"records": {"type": "array", "items": _ref("Record")}} | write_schemas.member()
+    ),
     "RecordPage": _object(
         ["records", "next_cursor"],
         {
@@ -230,10 +434,71 @@ SCHEMAS: dict[str, Any] = {
                 "type": ["string", "null"],
                 "description": "Where the next page begins; null on the last one.",
             },
+        }
+        | list_schemas.TOTAL,
+    ),
+    "Restored": _object(
+        [*_RECORD_MEMBERS, "dropped_fields"], _RECORD_MEMBERS | {"dropped_fields": _DROPPED_FIELDS}
+    ),
+    "History": _object(
+        ["changes", "next_cursor", "complete"],
+        {
+            "changes": {"type": "array", "items": _ref("PastChange")},
+            "next_cursor": _NEXT_CURSOR,
+            "complete": {
+                "type": "boolean",
+                "description": "Whether the record's creation is still kept; the change log forgets in time.",
+            },
         },
     ),
+    "PastChange": _object([*_CHANGE_MEMBERS], _CHANGE_MEMBERS),
+    "Trash": _object(
+        ["records", "next_cursor"],
+        {"records": {"type": "array", "items": _ref("DeletedRecord")}, "next_cursor": _NEXT_CURSOR},
+    ),
+    "DeletedRecord": _object([*_DELETED_MEMBERS], _DELETED_MEMBERS),
     "Deleted": _object(
-        ["id", "version", "deleted"], {"id": _ref("Id"), "version": _VERSION, "deleted": {"const": True}}
+        ["id", "version", "deleted", "purge_at"],
+        {
+            "id": _ref("Id"),
+            "version": _VERSION,
+            "deleted": {"const": True},
+            "purge_at": _MOMENT | {"description": "Until when it can be restored."},
+        },
+    ),
+    "Change": _object(
+        [
+            *("cursor", "table_id", "record_id", "version", "action", "changed_at", "actor", "operation_id"),
+            *("schema_version", "before", "after"),
+        ],
+        {
+            "cursor": {"type": "string", "description": "`after` this change."},
+            "table_id": _ref("Id"),
+            "record_id": _ref("Id"),
+            "version": _VERSION
+            | {"description": "The order of one record's changes: the highest is the newest."},
+            "action": {"type": "string", "enum": ["create", "update", "delete", "restore"]},
+            "changed_at": {"type": "string", "format": "date-time"},
+            "actor": _object(
+                ["user_id", "token_id"],
+                {"user_id": {"type": ["string", "null"]}, "token_id": {"type": ["string", "null"]}},
+            ),
+            "operation_id": {"type": ["string", "null"], "description": "The X-Request-Id of the call."},
+            "schema_version": {"type": ["integer", "null"], "description": "The table's at that time."},
+            "before": {"oneOf": [_FIELD_VALUES, {"type": "null"}]},
+            "after": {
+                "oneOf": [_FIELD_VALUES, {"type": "null"}],
+                "description": "null where it was deleted.",
+            },
+        },
+    ),
+    "ChangePage": _object(
+        ["changes", "next_cursor", "has_more"],
+        {
+            "changes": {"type": "array", "items": _ref("Change")},
+            "next_cursor": {"type": "string", "description": "`after` this page."},
+            "has_more": {"type": "boolean", "description": "Whether the next page can be read at once."},
+        },
     ),
     "FieldsOnly": _object(["fields"], {"fields": _FIELD_VALUES}),
     "Create": _object(
@@ -263,6 +528,6 @@ SCHEMAS: dict[str, Any] = {
 def complete(openapi: dict[str, Any]) -> dict[str, Any]:
     """Return `openapi` with the schemas that the routes refer to, and how a caller shows who it is."""
     components = openapi["components"]
-    components["schemas"] |= SCHEMAS
+    components["schemas"] |= SCHEMAS | list_schemas.SCHEMAS | query_schemas.SCHEMAS | write_schemas.SCHEMAS
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "pb_…"}}
     return openapi

@@ -1,29 +1,28 @@
 """Reads of the records of a table: check, one call, bytes out."""
 
-import json
+from functools import partial
 
 from fastapi import APIRouter
 
-from api.data import describe
+from api.data import describe, history, pages, queries, streams
 from api.data.lane import RecordRoute
 from api.data.requests import JsonBytes, RecordRequest
-from api.paging import DEFAULT_LIMIT, MAX_LIMIT, invalid_cursor
-from core import record
+from api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from core.record import refusal
 from db.data import records
 from db.data.homes import Answer
-from db.data.listing import listing
+from db.data.listing import Listing, listing
 from db.data.records import Call
 
-MAX_DELETES = 100
 router = APIRouter(
     prefix="/bases/{base_id}/tables/{table_id}/records", tags=["records"], route_class=RecordRoute
 )
-_HIT = (b"idempotency-hit", b"true")
+_QUERY = ("sort", "filter", "timezone", "fields", "view")
+"""What says which records, in which order, and what of them; a stream takes the same."""
 
 
 @router.get("", **describe.LIST)
-async def list_records(request: RecordRequest) -> JsonBytes:
+async def list_records(request: RecordRequest) -> JsonBytes | streams.RecordStream:
     """List records, a page at a time.
 
     The order is that of creation unless `sort` says otherwise. A cursor is good for its table, sort and filter only;
@@ -31,21 +30,21 @@ async def list_records(request: RecordRequest) -> JsonBytes:
     once, and no other is skipped.
     """
     opened = await request.open(write=False)
-    given = request.parameters("limit", "sort", "filter", "fields", "cursor")
+    if streams.wanted(request):
+        given = request.parameters(*_QUERY, "cursor")
+        return await streams.begin(request, opened, partial(_query, given=given), given.get("cursor"))
+    given = request.parameters(*_QUERY, "cursor", "limit", "count", "as_of", "explain")
+    if "as_of" in given:
+        return await history.list_as_of(request, opened, given)
     limit = _limit(given.get("limit"))
+    count = _count(given.get("count"))
+    is_explained = _flag(given, "explain")
 
     async def act(call: Call) -> bytes:
-        query = listing(call.table, given.get("sort"), given.get("filter"), given.get("fields"))
-        after = None
-        if (cursor := given.get("cursor")) is not None:
-            after = request.parts.cursors.read(query.query_key, cursor)
-            if not record.is_position(after, query.order):
-                raise invalid_cursor()
-        page = await records.page(call, query, after, limit)
-        if page.hint is None:
-            return b'{"records":' + page.body + b',"next_cursor":null}'
-        following = request.parts.cursors.write(query.query_key, json.loads(page.hint))
-        return b'{"records":' + page.body + b',"next_cursor":"' + following.encode() + b'"}'
+        query = await _query(call, given)
+        if is_explained:
+            return await queries.explained(request, call, query, limit, given.get("cursor"))
+        return await pages.page(request, call, query, limit, given.get("cursor"), count)
 
     return JsonBytes(await opened.done(act))
 
@@ -55,9 +54,12 @@ async def get_record(request: RecordRequest) -> JsonBytes:
     """Read one record. Its ETag is its version; with `If-None-Match` a record that has not changed answers 304."""
     opened = await request.open(write=False)
     record_id = request.record_id
-    names = request.parameters("fields").get("fields")
+    given = request.parameters("fields", "as_of")
+    names, at = given.get("fields"), given.get("as_of")
 
     async def act(call: Call) -> Answer:
+        if at is not None:
+            return await history.get_as_of(call, record_id, at, names)
         return await records.get(call, record_id, names)
 
     found = await opened.done(act)
@@ -65,6 +67,26 @@ async def get_record(request: RecordRequest) -> JsonBytes:
     if request.has_version(int(found.hint or 0)):
         return JsonBytes(b"", 304, [tag])
     return JsonBytes(found.body, 200, [tag])
+
+
+async def _query(call: Call, given: dict[str, str]) -> Listing:
+    condition = queries.condition(call, given) if "filter" in given or "timezone" in given else None
+    sort, fields = given.get("sort"), given.get("fields")
+    if (name := given.get("view")) is not None:
+        return await pages.viewed(call, name, sort, condition, fields, given.get("timezone"))
+    return listing(call.table, sort, condition, fields)
+
+
+def _count(text: str | None) -> str | None:
+    if text not in (None, pages.EXACT):
+        raise refusal("count", "unknown_count", f"{pages.EXACT!r}, or nothing")
+    return text
+
+
+def _flag(given: dict[str, str], name: str) -> bool:
+    if given.get(name, "false") not in ("true", "false"):
+        raise refusal(name, "not_a_boolean", "true or false")
+    return given.get(name) == "true"
 
 
 def _limit(text: str | None) -> int:

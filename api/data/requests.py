@@ -3,8 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -13,9 +13,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.caller import Callers, Pass, bearer, path_id
+from api.data import preferences
+from api.data.bounds import Bound
+from api.data.preferences import Preferences
 from api.edge import Trace
 from api.paging import Cursors
-from core.errors import BadRequest, Fault, Forbidden, Invalid, StaleRoute, StaleSchema, Unavailable
+from core.errors import (
+    BadRequest,
+    Fault,
+    Forbidden,
+    Gone,
+    Invalid,
+    StaleRoute,
+    StaleSchema,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from core.ids import is_ulid
 from core.schema.closed import nearest
 from db.data.catalog import Base, Catalog
@@ -28,7 +41,11 @@ MAX_REPEATS = 4
 MAX_PARAMETERS = 200
 _MOVING_S = 0.05
 _NO_BASE = "0" * 26
-_TAG = re.compile(r'\s*(W/)?"(?:v([0-9]{1,18})|[\x21\x23-\x7e]*)"\s*')
+_TAG = re.compile(r'[ \t]*(W/)?"(?:v([0-9]{1,18})|[\x21\x23-\x7e]*)"[ \t]*(?:,|$)')
+_NO_TAG = re.compile(r"[ \t]*,|[ \t]+$")
+_JSON = re.compile(
+    rb"[ \t]*application/(?:json|[!#$&^_.+a-z0-9-]+\+json)[ \t]*(?:;.*)?", re.IGNORECASE | re.DOTALL
+)
 _KEY = re.compile("[\x20-\x7e]{1,255}")
 _CONTENT_TYPE = (b"content-type", b"application/json")
 
@@ -40,6 +57,8 @@ class Parts:
     callers: Callers
     catalog: Catalog
     cursors: Cursors
+    counts: Bound = field(default_factory=lambda: Bound(8, 2, "counts"))
+    streams: Bound = field(default_factory=lambda: Bound(64, 16, "streams"))
 
 
 class JsonBytes(Response):
@@ -87,16 +106,11 @@ class RecordRequest(Request):
             raise Forbidden("this token may only read here", code="read_only")
         if not write and not allowed.may_read:
             raise Forbidden("this token lacks the scope records:read", code="missing_scope")
-        return Opened(self, secret, allowed)
+        return Opened(self, secret, allowed, write=write)
 
     def parameters(self, *known: str) -> dict[str, str]:
         """Return the query's parameters, each at most once; refuses any that is not known."""
-        found: dict[str, str] = {}
-        for name, value in self.pairs(*known):
-            if name in found:
-                raise _bad(name, "repeated_parameter", f"{name!r} may come once")
-            found[name] = value
-        return found
+        return once(self.pairs(*known)) if self.scope["query_string"] else {}
 
     def pairs(self, *known: str) -> list[tuple[str, str]]:
         """Return the query's parameters as they come; refuses any that is not known."""
@@ -115,7 +129,11 @@ class RecordRequest(Request):
         return pairs
 
     async def content(self) -> bytes:
-        """Return the whole body."""
+        """Return the whole body, which says that it is JSON, or does not say what it is."""
+        kind = self.brought.get(b"content-type")
+        if kind is not None and not _JSON.fullmatch(kind):
+            detail = "a body has Content-Type: application/json"
+            raise UnsupportedMediaType(detail, (Fault("Content-Type", "unsupported_media_type", detail),))
         chunks = []
         while True:
             message = await self.receive()
@@ -137,27 +155,45 @@ class RecordRequest(Request):
         what = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
         return Key(key, hashlib.sha256(b"\0".join(what)).hexdigest())
 
+    def preferences(self) -> Preferences:
+        """Return what Prefer says."""
+        return preferences.NONE if b"prefer" not in self.brought else preferences.read(self._lines(b"prefer"))
+
     def match(self) -> list[int] | None:
         """Return the versions that If-Match allows; None where any will do."""
-        given = self.brought.get(b"if-match")
+        if b"if-none-match" in self.brought:
+            raise _bad("If-None-Match", "not_here", "is for reads; a write takes If-Match")
+        given = self._list(b"if-match")
         return None if given is None or given.strip() == b"*" else _versions("If-Match", given, weak=False)
 
     def has_version(self, version: int) -> bool:
         """Tell whether If-None-Match says that the caller holds this version."""
-        given = self.brought.get(b"if-none-match")
+        given = self._list(b"if-none-match")
         return given is not None and (
             given.strip() == b"*" or version in _versions("If-None-Match", given, weak=True)
         )
+
+    def _list(self, name: bytes) -> bytes | None:
+        return b",".join(self._lines(name)) if name in self.brought else None
+
+    def _lines(self, name: bytes) -> list[bytes]:
+        return [value for given, value in self.scope["headers"] if given == name]
 
 
 class Opened:
     """A request whose caller is known. `key` is its Idempotency-Key."""
 
-    def __init__(self, request: RecordRequest, secret: str, allowed: Pass) -> None:
+    def __init__(self, request: RecordRequest, secret: str, allowed: Pass, *, write: bool) -> None:
         self._request = request
         self._secret = secret
         self._allowed = allowed
         self.key: Key | None = None
+        self.prefers = request.preferences() if write else preferences.NONE
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the caller may see the values of records."""
+        return self._allowed.may_read
 
     def shown(self, body: bytes) -> bytes:
         """Return what a write answers: without the values where the caller may not read them."""
@@ -179,13 +215,12 @@ class Opened:
             try:
                 base = await catalog.with_table(home, claims, table_id)
                 table = base.tables[table_id]
-                return await act(
-                    Call(home, claims, catalog, base, table, request.trace.operation_id, self.key)
-                )
+                operation_id, is_dry = request.trace.operation_id, self.prefers.is_dry
+                return await act(Call(home, claims, catalog, base, table, operation_id, self.key, is_dry))
             except StaleSchema:
                 if base is not None:
                     catalog.forget(claims, base)
-            except (BadRequest, Invalid) as refusal:
+            except (BadRequest, Invalid, Gone) as refusal:
                 # Refused by what we know of the table, and not by the database: that may be old.
                 if base is None or refusal.__cause__ is not None or refusal.reason == "json_invalid":
                     raise
@@ -199,12 +234,30 @@ class Opened:
         raise Unavailable("the tenant or its schema is just changing", code="changing", retry_after_s=1)
 
 
+def once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return parameters by name; refuses one that comes twice."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _bad(name, "repeated_parameter", f"{name!r} may come once")
+        found[name] = value
+    return found
+
+
 def _versions(header: str, given: bytes, *, weak: bool) -> list[int]:
-    tags = [_TAG.fullmatch(tag) for tag in given.decode("latin-1").split(",")]
-    if not all(tags):
-        raise _bad(header, "invalid_etag", 'an ETag is written "v3", in double quotes')
+    found: list[re.Match[str]] = []
+    text, at = given.decode("latin-1"), 0
+    while at < len(text) or not found:
+        if (nothing := _NO_TAG.match(text, at)) is not None and at < len(text):
+            at = nothing.end()
+            continue
+        tag = _TAG.match(text, at)
+        if tag is None:
+            raise _bad(header, "invalid_etag", 'an ETag is written "v3", in double quotes')
+        found.append(tag)
+        at = tag.end()
     # A tag that was never given out here equals none, and If-Match compares strongly.
-    return [int(tag[2]) for tag in tags if tag is not None and tag[2] is not None and (weak or not tag[1])]
+    return [int(tag[2]) for tag in found if tag[2] is not None and (weak or not tag[1])]
 
 
 def _bad(name: str, code: str, detail: str) -> BadRequest:

@@ -13,8 +13,9 @@ import asyncpg
 
 from core.errors import NotFound, StaleRoute, StaleSchema
 from core.ids import Ulid
-from core.record import Field, Table
+from core.record import Field, Table, linked
 from core.schema.types import TYPES
+from core.view import READ_MEMBERS, View
 from db.data import names
 from db.data.homes import Claims, Home
 from db.data.refusals import general
@@ -30,10 +31,12 @@ _CHECK = Statement("select null::json, null::json")
 
 @dataclass
 class Base:
-    """A base's tables at one version of its tenant's catalog."""
+    """A base's tables and views at one version of its tenant's catalog."""
 
     catalog: int
     tables: dict[str, Table]
+    views: dict[str, tuple[View, ...]] = field(default_factory=dict)
+    """By table, in the order in which they are shown."""
     compared_at: float = field(default=-TRUSTED_S, compare=False)
     """When a refusal last made us look whether it is still like this, by the monotonic clock."""
 
@@ -121,13 +124,19 @@ class Catalog:
 
 
 async def _load(home: Home, claims: Claims) -> Base:
-    tables, fields = (names.metadata(claims.tenant_id, kind) for kind in ("tables", "fields"))
+    tables, fields, views = (names.metadata(claims.tenant_id, kind) for kind in ("tables", "fields", "views"))
+    read = ", ".join(f"'{member}', v.definition_json -> '{member}'" for member in READ_MEMBERS)
     statement = Statement(
         f"""select json_build_object(
                      'catalog', current_setting('pb.catalog')::bigint,
                      'tables', coalesce((select json_agg(t) from {tables} t where t.base_id = $2[1]), '[]'),
                      'fields', coalesce((select json_agg(f order by f.position, f.id) from {fields} f
-                                          where f.base_id = $2[1]), '[]')),
+                                          where f.base_id = $2[1]), '[]'),
+                     'views', coalesce((select json_agg(json_build_object(
+                                                 'id', v.id, 'table_id', v.table_id, 'name', v.name,
+                                                 'definition', jsonb_build_object({read})::text)
+                                               order by v.position, v.id) from {views} v
+                                         where v.base_id = $2[1]), '[]')),
                    null::json"""
     )
     try:
@@ -136,9 +145,14 @@ async def _load(home: Home, claims: Claims) -> Base:
     except asyncpg.PostgresError as error:
         raise general(error) or error from error
     found = json.loads(answer.body)
-    by_table: dict[str, list[Field]] = {}
+    by_table: dict[str, list[Field]] = {row["id"]: [] for row in found["tables"]}
     for row in found["fields"]:
-        by_table.setdefault(row["table_id"], []).append(_field(row))
+        by_table[row["table_id"]].append(_field(row))
+    views_of: dict[str, tuple[View, ...]] = {}
+    for row in found["views"]:
+        view = View(row["id"], row["name"], row["definition"])
+        views_of[row["table_id"]] = (*views_of.get(row["table_id"], ()), view)
+    complete = linked(Ulid(claims.tenant_id), by_table)
     return Base(
         found["catalog"],
         {
@@ -148,10 +162,12 @@ async def _load(home: Home, claims: Claims) -> Base:
                 Ulid(row["id"]),
                 row["name"],
                 row["schema_version"],
-                tuple(by_table.get(row["id"], ())),
+                complete[row["id"]],
+                row["trash_days"],
             )
             for row in found["tables"]
         },
+        views_of,
     )
 
 

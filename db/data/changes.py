@@ -89,6 +89,7 @@ select c.xid::text, c.seq, c.tenant_id, c.generation, c.origin, c.changed_at, c.
          'diff_json', (
            select coalesce(jsonb_object_agg(substr(key, 3), case c.action
                     when 'create' then jsonb_build_object('after', a.value)
+                    when 'restore' then jsonb_build_object('after', a.value)
                     when 'delete' then jsonb_build_object('before', b.value)
                     else jsonb_build_object('before', b.value, 'after', a.value) end), '{}')
              from jsonb_each(c.after) a full join jsonb_each(c.before) b using (key)

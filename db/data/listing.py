@@ -2,13 +2,17 @@
 
 # ruff: noqa: S608  (see statements.py)
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from core import filter as filters
 from core import record
+from core.filter import All, Any, Compare, Filter, Linked, Not
 from core.record import Field, SortKey, Table
+from db.data import statements
 from db.data.conditions import compiled
 from db.data.statements import Statement, column, physical
 from db.data.statements import record as record_json
@@ -16,6 +20,8 @@ from db.data.statements import record as record_json
 _KEPT = 1_024
 MAX_PAGE_BYTES = 4_000_000
 """A page ends here, whatever its limit; its first record is always in it."""
+STREAM_RECORDS, STREAM_PAGE_BYTES = 1_000, 1_000_000
+"""The same for a page of a stream, of which there may be many under way."""
 _KEPT_LIMITS = (100, 1_000)
 _ALL = "true"
 
@@ -25,23 +31,80 @@ class _Form(NamedTuple):
 
     empty: tuple[bool, ...] | None
     size: int | None
+    in_lines: bool
+
+    @property
+    def max_bytes(self) -> int:
+        return STREAM_PAGE_BYTES if self.in_lines else MAX_PAGE_BYTES
+
+    def each(self, record: str) -> str:
+        """Return what a page's array is made of: between arrays, and nowhere else, PostgreSQL begins a new line."""
+        return f"array[{record}]" if self.in_lines else record
+
+
+Sort: TypeAlias = str | tuple[SortKey, ...] | None
+Projection: TypeAlias = str | tuple[Field, ...] | None
+"""As the parameter of the name spells it, or as a view does, read already."""
 
 
 class Listing:
     """A list's query, read and compiled: what does not change from page to page."""
 
-    def __init__(self, table: Table, sort: str | None, condition: str | None, projection: str | None) -> None:
+    def __init__(
+        self, table: Table, sort: Sort, condition: str | Filter | None, projection: Projection
+    ) -> None:
         self.table = table
-        self.order = record.parse_sort(sort, table)
-        self.fields = record.parse_projection(projection, table)
-        tree = None if condition is None else filters.parse(condition, table)
-        self.query_key = record.query_key(table, self.order, filters.canonical(tree))
+        self.order = sort if isinstance(sort, tuple) else record.parse_sort(sort, table)
+        self.fields = (
+            projection if isinstance(projection, tuple) else record.parse_projection(projection, table)
+        )
+        self.tree = filters.parse(condition, table) if isinstance(condition, str) else condition
+        self.query_key = record.query_key(table, self.order, filters.canonical(self.tree))
         self.values: list[str] = []
         """The filter's values, as `params.q`."""
-        self._condition = _ALL if tree is None else compiled(tree, self.values)
+        self.is_relative = filters.is_relative(self.tree)
+        """Whether its meaning hangs on the present moment: then it is to be asked `at` one."""
+        if not self.is_relative:
+            self._condition = _ALL if self.tree is None else compiled(self.tree, self.values)
         self._statements: dict[_Form, Statement] = {}
 
-    def statement(self, after: Sequence[str | None] | None, limit: int, *, exact: bool = False) -> Statement:
+    def at(self, now: datetime) -> "Listing":
+        """Return the query as it is meant at `now`; itself where that makes no difference."""
+        if self.tree is None or not self.is_relative:
+            return self
+        meant = copy(self)
+        meant.values, meant._statements = [], {}
+        meant._condition = compiled(filters.resolved(self.tree, now), meant.values)
+        return meant
+
+    def lost(self, tables: Mapping[str, Table]) -> Field | None:
+        """Return a field that this query names and `tables` no longer have with its type; None where it still holds."""
+        for table_id, field in self._named():
+            present = tables[table_id].by_id.get(field.id) if table_id in tables else None
+            if not field.is_system and (present is None or present.key != field.key):
+                return field
+        return None
+
+    def can_resume(self, tables: Mapping[str, Table]) -> bool:
+        """Tell whether a cursor of this query is still good for one with the same sort and filter."""
+        kept = copy(self)
+        kept.fields = ()
+        return kept.lost(tables) is None
+
+    def total(self) -> Statement:
+        """Return the statement that counts all records that the filter finds."""
+        return Statement(
+            f"select to_json(count(*)), null::json from {physical(self.table)} r where {self._condition}"
+        )
+
+    def statement(
+        self,
+        after: Sequence[str | None] | None,
+        limit: int,
+        *,
+        exact: bool = False,
+        in_lines: bool = False,
+    ) -> Statement:
         """Return the statement for the page after a place; one for each pattern of empty values in it.
 
         A page of a common size, without a filter and in an index's order, keeps its plan, which then needs to know
@@ -50,11 +113,16 @@ class Listing:
         pattern = None if after is None else tuple(value is None for value in after)
         is_kept = self._condition == _ALL and limit in _KEPT_LIMITS and self._has_index
         size = limit if is_kept and not exact else None
-        form = _Form(pattern, size)
+        form = _Form(pattern, size, in_lines)
         if form not in self._statements:
             sql = self._exact(form) if size is None else self._quick(form)
             self._statements[form] = Statement(sql, keep=size is not None)
         return self._statements[form]
+
+    def _named(self) -> Iterator[tuple[str, Field]]:
+        yield from ((self.table.id, field) for field in self.fields)
+        yield from ((self.table.id, key.field) for key in self.order)
+        yield from _named_in(self.tree, self.table)
 
     @property
     def _has_index(self) -> bool:
@@ -62,8 +130,7 @@ class Listing:
         return len(others) < 2 and (first.field in (record.ID, record.CREATED_AT) or first.field.type.indexed)
 
     def _rows(self, form: "_Form", limit: str) -> str:
-        columns = ["id", "created_at", "updated_at", "version", *map(column, self.fields)]
-        columns += [column(key.field) for key in self.order if column(key.field) not in columns]
+        columns = statements.columns((*self.fields, *(key.field for key in self.order)))
         end = f"order by {self._order} limit {limit}"
         selected = f"select {', '.join(f'r.{c}' for c in columns)} from {physical(self.table)} r"
         branches = [_ALL] if form.empty is None else after(self.order, form.empty)
@@ -85,20 +152,20 @@ class Listing:
         size = form.size or 0
         last_two = f"select * from ({self._rows(form, str(size + 1))}) r offset {size - 1}"
         return f"""
-          select case when octet_length(p.body::text) <= {MAX_PAGE_BYTES} then p.body end,
+          select case when octet_length(p.body::text) <= {form.max_bytes} then p.body end,
                  (select (array_agg(json_build_array({self._place}) order by {self._order}))[1]
                     from ({last_two}) r having count(*) = 2)
-            from (select coalesce(json_agg({record_json(self.fields)} order by {self._order}), '[]') as body
+            from (select coalesce(json_agg({form.each(record_json(self.fields))} order by {self._order}), '[]') as body
                     from ({self._rows(form, str(size))}) r) p"""
 
     def _exact(self, form: "_Form") -> str:
         limit = "($1 ->> 'limit')::int"
         # A page ends before the row that is one too many, or that would make it too large; after its last row the
         # next one begins.
-        fits = f"r.n <= {limit} and (r.n = 1 or r.bytes <= {MAX_PAGE_BYTES})"
-        is_last = f"{fits} and (r.n = {limit} or r.bytes_next > {MAX_PAGE_BYTES})"
+        fits = f"r.n <= {limit} and (r.n = 1 or r.bytes <= {form.max_bytes})"
+        is_last = f"{fits} and (r.n = {limit} or r.bytes_next > {form.max_bytes})"
         return f"""
-          select coalesce(json_agg(r.j order by r.n) filter (where {fits}), '[]'),
+          select coalesce(json_agg({form.each("r.j")} order by r.n) filter (where {fits}), '[]'),
                  min(case when r.bytes_next is not null and {is_last}
                           then json_build_array({self._place})::text end)::json
             from (select r.*, lead(r.bytes) over (order by r.n) as bytes_next
@@ -108,7 +175,7 @@ class Listing:
 
 
 @lru_cache(_KEPT)
-def listing(table: Table, sort: str | None, condition: str | None, projection: str | None) -> Listing:
+def listing(table: Table, sort: Sort, condition: str | Filter | None, projection: Projection) -> Listing:
     """Return the list's query for a table version; refuses what does not fit the table."""
     return Listing(table, sort, condition, projection)
 
@@ -133,6 +200,20 @@ def after(order: Sequence[SortKey], empty: Sequence[bool]) -> list[str]:
         branches = [" and ".join([*same, h]) for h in here] + branches
         same.append(f"{name} is null" if is_empty else f"{name} = {value}")
     return _merged(order, empty, branches)
+
+
+def _named_in(tree: Filter | None, table: Table) -> Iterator[tuple[str, Field]]:
+    match tree:
+        case Compare(field, _, _):
+            yield table.id, field
+        case Not(part):
+            yield from _named_in(part, table)
+        case All(parts) | Any(parts):
+            for part in parts:
+                yield from _named_in(part, table)
+        case Linked(field, _, other, part):
+            yield table.id, field
+            yield from _named_in(part, other)
 
 
 def _merged(order: Sequence[SortKey], empty: Sequence[bool], branches: list[str]) -> list[str]:

@@ -34,59 +34,87 @@ class Call:
     table: Table
     operation_id: Ulid
     key: Key | None = None
+    is_dry: bool = False
+    """Whether what it writes is rolled back; then nothing is remembered under its key either."""
 
 
 async def get(call: Call, record_id: str, projection: str | None) -> Answer:
     """Return one record, and its version as the hint; NotFound where there is none."""
-    answer = await _read(call, statements.get(call.table, projection), _NO_PARAMS, [record_id])
+    answer = await read(call, statements.get(call.table, projection), _NO_PARAMS, [record_id])
     if answer.hint is None:
         raise NotFound(NO_RECORD)
     return answer
 
 
-async def page(call: Call, listing: Listing, after: list[str | None] | None, limit: int) -> Answer:
-    """Return a JSON array of at most `limit` records, and as the hint the place where the next page begins."""
+async def page(
+    call: Call, listing: Listing, after: list[str | None] | None, limit: int, *, in_lines: bool = False
+) -> Answer:
+    """Return a JSON array of at most `limit` records, and as the hint the place where the next page begins.
+
+    `in_lines` each record stands in an array of its own, and a new line begins between those and nowhere else.
+    """
     params: dict[str, Any] = {"limit": limit, "q": listing.values}
     if after is not None:
         params["after"] = after
     given = json.dumps(params).encode()
-    answer = await _read(call, listing.statement(after, limit), given)
+    answer = await read(call, listing.statement(after, limit, in_lines=in_lines), given)
     if answer.body is None:
-        answer = await _read(call, listing.statement(after, limit, exact=True), given)
+        answer = await read(call, listing.statement(after, limit, exact=True, in_lines=in_lines), given)
     return answer
 
 
-async def create(call: Call, body: Body) -> Answer:
+async def total(call: Call, listing: Listing, within_s: float) -> int | None:
+    """Return how many records the query finds on all its pages; None where counting would take longer."""
+    given = json.dumps({"q": listing.values}).encode()
+    try:
+        answer = await call.home.read(
+            call.claims, call.base.catalog, listing.total(), given, within_s=within_s
+        )
+    except asyncpg.QueryCanceledError:
+        return None
+    except asyncpg.PostgresError as error:
+        refusal = await refused(call, error, None)
+        if refusal is None:
+            raise
+        raise refusal from error
+    return int(answer.body)
+
+
+async def create(call: Call, body: Body, coercions: bytes | None = None) -> Answer:
     """Insert the records of `body` in its order, all or none; a repetition inside one call makes the same ids."""
     made = ids.batch(call.operation_id, len(body.records) + 1)[1:]
     statement = statements.create_one(call.table) if body.one else statements.create_many(call.table)
-    return await _write(call, statement, body.raw, made, body=body, status=201)
+    return await write(call, statement, body.raw, made, body=body, status=201, coercions=coercions)
 
 
-async def update(call: Call, body: Body, record_id: str | None, match: list[int] | None) -> Answer:
+async def update(
+    call: Call, body: Body, record_id: str | None, match: list[int] | None, coercions: bytes | None = None
+) -> Answer:
     """Set the fields that `body` has, all records or none; a record that would not change is not written."""
-    return await _update(call, body, body.present, body.one or body.is_uniform, record_id, match)
+    return await _update(call, body, body.present, body.one or body.is_uniform, record_id, match, coercions)
 
 
-async def replace_all(call: Call, body: Body, record_id: str | None, match: list[int] | None) -> Answer:
+async def replace_all(
+    call: Call, body: Body, record_id: str | None, match: list[int] | None, coercions: bytes | None = None
+) -> Answer:
     """Set every field, to null where `body` lacks it, all records or none."""
-    return await _update(call, body, frozenset(call.table.by_name), True, record_id, match)
+    return await _update(call, body, frozenset(call.table.by_name), True, record_id, match, coercions)
 
 
 async def delete_one(call: Call, record_id: str, match: list[int] | None) -> Answer:
     """Delete one record; its version counts up once more."""
-    return await _write(call, statements.delete_one(call.table), _NO_PARAMS, [record_id], match=match)
+    return await write(call, statements.delete_one(call.table), _NO_PARAMS, [record_id], match=match)
 
 
 async def delete_many(call: Call, record_ids: list[str]) -> Answer:
     """Delete records, all or none."""
-    return await _write(call, statements.delete_many(call.table), _NO_PARAMS, record_ids)
+    return await write(call, statements.delete_many(call.table), _NO_PARAMS, record_ids)
 
 
 async def repeated(call: Call, *, one: bool) -> Answer | None:
     """Return what a call with this key was answered when it was done; None where it never was."""
     try:
-        return await _write(call, statements.nothing(call.table, one=one), _NO_PARAMS, (), expect=1)
+        return await write(call, statements.nothing(call.table, one=one), _NO_PARAMS, (), expect=1)
     except NotFound:
         return None
 
@@ -98,25 +126,31 @@ async def _update(
     uniform: bool,
     record_id: str | None,
     match: list[int] | None,
+    coercions: bytes | None,
 ) -> Answer:
     if record_id is not None:
         statement = statements.update_one(call.table, present)
-        return await _write(call, statement, body.raw, [record_id], body=body, match=match)
+        return await write(
+            call, statement, body.raw, [record_id], body=body, match=match, coercions=coercions
+        )
     statement = statements.update_many(call.table, present, uniform)
-    return await _write(call, statement, body.raw, (), body=body, expect=len(body.records))
+    return await write(
+        call, statement, body.raw, (), body=body, expect=len(body.records), coercions=coercions
+    )
 
 
-async def _read(call: Call, statement: Statement, params: bytes, record_ids: Sequence[str] = ()) -> Answer:
+async def read(call: Call, statement: Statement, params: bytes, record_ids: Sequence[str] = ()) -> Answer:
+    """Run a statement that reads; what the database refuses is one of our refusals."""
     try:
         return await call.home.read(call.claims, call.base.catalog, statement, params, record_ids)
     except asyncpg.PostgresError as error:
-        refusal = await _refusal(call, error, None)
+        refusal = await refused(call, error, None)
         if refusal is None:
             raise
         raise refusal from error
 
 
-async def _write(
+async def write(
     call: Call,
     statement: Statement,
     params: bytes,
@@ -126,15 +160,38 @@ async def _write(
     match: list[int] | None = None,
     expect: int | None = None,
     status: int = 200,
+    coercions: bytes | None = None,
 ) -> Answer:
-    effect = Effect(
-        call.operation_id,
-        call.table.version,
-        expect=len(record_ids) if expect is None else expect,
-        most=MAX_RECORDS,
-        key=None if call.key is None else replace(call.key, status=status),
-        match=match,
-    )
+    """Run a statement that writes, or answer what the same call was answered before; all of it or nothing."""
+    expect = len(record_ids) if expect is None else expect
+    effect = effect_of(call, expect=expect, match=match, status=status, coercions=coercions)
+    return await run(call, effect, statement, params, record_ids, body)
+
+
+def effect_of(
+    call: Call,
+    *,
+    expect: int | None = None,
+    most: int = MAX_RECORDS,
+    match: list[int] | None = None,
+    status: int = 200,
+    coercions: bytes | None = None,
+) -> Effect:
+    """Return what a write of this call is besides its statement."""
+    key = None if call.key is None or call.is_dry else replace(call.key, status=status)
+    version = call.table.version
+    return Effect(call.operation_id, version, expect, most, key, match, coercions, call.is_dry)
+
+
+async def run(
+    call: Call,
+    effect: Effect,
+    statement: Statement,
+    params: bytes,
+    record_ids: Sequence[str] = (),
+    body: Body | None = None,
+) -> Answer:
+    """Run a statement with an effect of its own, as `write` does."""
     claims, catalog = call.claims, call.base.catalog
     try:
         try:
@@ -145,13 +202,14 @@ async def _write(
         # It was done before: only now is it worth its while to send what answers it.
         return await call.home.write(claims, catalog, effect, statement, params, record_ids, replay=True)
     except asyncpg.PostgresError as error:
-        refusal = await _refusal(call, error, body)
+        refusal = await refused(call, error, body)
         if refusal is None:
             raise
         raise refusal from error
 
 
-async def _refusal(call: Call, error: asyncpg.PostgresError, body: Body | None) -> PlanebaseError | None:
+async def refused(call: Call, error: asyncpg.PostgresError, body: Body | None) -> PlanebaseError | None:
+    """Return the refusal that `error` stands for, StaleSchema where it may be due to that; None for any other."""
     if error.sqlstate in MAY_BE_STALE and await call.catalog.has_changed(call.home, call.claims, call.base):
         return StaleSchema("the schema is changing")
     return await _twins(call, error, body) or translated(error, call.table, body)

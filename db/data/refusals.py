@@ -22,10 +22,11 @@ from core.errors import (
 )
 from core.record import Field, Table
 from core.schema.closed import pointer
+from db.data.links import UNKNOWN
 
 NO_RECORD = "there is no such record"
 # DDL may commit between the fence and the statement: then these mean that what was compiled is old.
-MAY_BE_STALE = frozenset({"42703", "42P01", "0A000", "23502", "23514", "42804", "42883"})
+MAY_BE_STALE = frozenset({"42703", "42P01", "0A000", "23502", "23514", "42804", "42883", "42P10"})
 # The connection is gone, or the server is going: whether a write was done is not known.
 _AWAY = ("08", "57P")
 # Full, given up on time, or what two callers did to each other: rolled back.
@@ -67,12 +68,18 @@ def general(error: asyncpg.PostgresError) -> PlanebaseError | None:
 
 def unique_field(error: asyncpg.PostgresError, table: Table) -> Field | None:
     """Return the field whose unique index refused a value."""
-    return table.by_id.get(str(getattr(error, "constraint_name", "")).removeprefix("u_"))
+    return known_field(table, str(getattr(error, "constraint_name", "")))
 
 
-def duplicate(field: Field, places: Iterable[str]) -> Conflict:
+def known_field(table: Table, constraint: str) -> Field | None:
+    """Return the field whose unique index has this name; None where it is gone by now."""
+    return table.by_id.get(constraint.removeprefix("u_"))
+
+
+def duplicate(field: Field | None, places: Iterable[str]) -> Conflict:
     """Return the refusal of a value that may be there once."""
-    detail = f"another record has this value in {field.name!r}, which is unique"
+    where = "a field" if field is None else repr(field.name)
+    detail = f"another record has this value in {where}, which is unique"
     faults = tuple(Fault(place, "duplicate_value", detail) for place in places)
     return Conflict(detail, faults[:_MAX_FAULTS], code="duplicate_value")
 
@@ -120,8 +127,18 @@ def _mismatch(error: Any, table: Table, body: Body | None) -> PlanebaseError:
     return Invalid(detail, (Fault("Idempotency-Key", "mismatch", detail),), code="idempotency_mismatch")
 
 
+def _repeated_key(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    hint = _hint(error)
+    field = table.by_id.get(hint["field"])
+    name = "" if field is None else field.name
+    detail = f"this value of {name!r} is here more than once, and would be one record"
+    places = [pointer("records", n, "fields", name) for n in hint["n"][:_MAX_FAULTS]]
+    faults = tuple(Fault(place, "repeated_key", detail) for place in places)
+    return Invalid("a value of the field to merge on is here more than once", faults)
+
+
 def _too_many(error: Any, table: Table, body: Body | None) -> PlanebaseError:
-    return TooLarge("more records would be affected than may be at once")
+    return TooLarge("more records would be affected than may be at once", code="too_many_affected")
 
 
 def _duplicate(error: Any, table: Table, body: Body | None) -> PlanebaseError:
@@ -149,6 +166,22 @@ def _too_long(error: Any, table: Table, body: Body | None) -> PlanebaseError:
     return Invalid("a value is too long for the table's indexes", (Fault("", "too_long", "too long"),))
 
 
+def _unlinked(error: Any, table: Table, body: Body | None) -> PlanebaseError:
+    field = table.by_id.get(str(error.constraint_name).removeprefix("f_"))
+    name, missing = "" if field is None else field.name, set(_hint(error))
+    places = [
+        pointer(
+            *(("fields", name, m) if body is not None and body.one else ("records", n, "fields", name, m))
+        )
+        for n, record in enumerate(() if body is None else body.records)
+        for m, record_id in enumerate(record["fields"].get(name) or ())
+        if record_id in missing
+    ]
+    detail = f"{name!r} names what is no record of the linked table"
+    faults = tuple(Fault(place, "unknown_record", detail) for place in places or [""])
+    return Invalid(detail, faults[:_MAX_FAULTS])
+
+
 def _hint(error: Any) -> Any:
     return json.loads(error.detail) if error.detail else None
 
@@ -160,11 +193,13 @@ _OURS: dict[str, _Means] = {
     "PB409": _in_flight,
     "PB412": _precondition,
     "PB413": _too_many,
+    "PB421": _repeated_key,
     "PB422": _mismatch,
 }
 _THEIRS: dict[str, _Means] = {
     "23505": _duplicate,
     "23502": _required,
     "23514": _check,
+    UNKNOWN: _unlinked,
 }
 _THEIRS |= dict.fromkeys(_LIMITS, _too_long)

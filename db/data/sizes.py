@@ -37,7 +37,7 @@ async def stored_bytes(conn: asyncpg.Connection, schema: str) -> int:
     in_tables = await conn.fetchval(
         """select coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
              from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-            where n.nspname = $1 and c.relkind in ('r', 'p') and starts_with(c.relname, 't_')""",
+            where n.nspname = $1 and c.relkind in ('r', 'p') and left(c.relname, 2) in ('t_', 'l_')""",
         schema,
     )
     files = await conn.fetchval("select format('%I.files', $1::text)", schema)

@@ -29,7 +29,7 @@ async def opened(databases: Databases) -> Any:
 
 
 async def _use(pool: Lines, seconds: float = 0.0) -> None:
-    conn = await pool.take()
+    conn = await pool.take("a")
     try:
         await conn.fetchval("select pg_sleep($1)", seconds)
     except BaseException:
@@ -56,9 +56,9 @@ async def test_whoever_gives_up_takes_none_along(opened: Any) -> None:
         for task in tasks[::2]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    held = [await pool.take() for _ in range(3)]
+    held = [await pool.take("a") for _ in range(3)]
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(pool.take(), 0.05)
+        await asyncio.wait_for(pool.take("a"), 0.05)
     for conn in held:
         pool.give(conn)
     await asyncio.gather(*(_use(pool) for _ in range(10)))
@@ -66,7 +66,7 @@ async def test_whoever_gives_up_takes_none_along(opened: Any) -> None:
 
 async def test_a_broken_line_makes_room_for_another(opened: Any) -> None:
     pool, made = opened
-    held = [await pool.take() for _ in range(3)]
+    held = [await pool.take("a") for _ in range(3)]
     waiting = [asyncio.create_task(_use(pool)) for _ in range(3)]
     await asyncio.sleep(0)
     for conn in held[:2]:
@@ -92,7 +92,7 @@ async def test_a_line_that_died_in_peace_is_not_lent(opened: Any, databases: Dat
 
 async def test_an_open_transaction_is_not_lent(opened: Any) -> None:
     pool, made = opened
-    conn = await pool.take()
+    conn = await pool.take("a")
     await conn.execute("begin")
     pool.give(conn)
     await _use(pool)
@@ -109,20 +109,46 @@ async def test_a_worn_line_is_replaced(opened: Any, monkeypatch: pytest.MonkeyPa
 
 
 async def test_who_comes_too_late_is_told_at_once(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "MAX_WAITING", 2)
+    monkeypatch.setattr(lines, "MAX_WAITING_OF_ONE", 2)
     monkeypatch.setattr(lines, "WAIT_S", 0.2)
     pool, _ = opened
-    held = [await pool.take() for _ in range(3)]
-    waiting = [asyncio.create_task(pool.take()) for _ in range(2)]
+    held = [await pool.take("a") for _ in range(3)]
+    waiting = [asyncio.create_task(pool.take("a")) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Unavailable, match="too many"):
-        await pool.take()
-    for task in waiting:
+        await pool.take("a")
+    others = asyncio.create_task(pool.take("b"))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(lines, "MAX_WAITING", 3)
+    with pytest.raises(Unavailable, match="too many"):
+        await pool.take("c")
+    for task in (*waiting, others):
         with pytest.raises(Unavailable, match="busy"):
             await task
     for conn in held:
         pool.give(conn)
     await _use(pool)
+
+
+async def test_tenants_take_turns_however_many_callers_each_has(opened: Any) -> None:
+    pool, _ = opened
+    held = [await pool.take("a") for _ in range(3)]
+    served: list[str] = []
+
+    async def call(tenant: str) -> None:
+        conn = await pool.take(tenant)
+        served.append(tenant)
+        pool.give(conn)
+
+    calls = [asyncio.create_task(call(tenant)) for tenant in "aaaaaabbc"]
+    await asyncio.sleep(0)
+    for conn in held[1:]:
+        conn.terminate()
+        pool.give(conn)
+    pool.give(held[0])
+    await asyncio.gather(*calls)
+    assert sorted(served[:3]) == ["a", "b", "c"]
+    assert sorted(served) == sorted("aaaaaabbc")
 
 
 async def test_where_nobody_listens_nothing_is_counted() -> None:
@@ -132,5 +158,5 @@ async def test_where_nobody_listens_nothing_is_counted() -> None:
     pool = Lines(connect, max_size=2)
     for _ in range(5):
         with pytest.raises(OSError, match="nobody"):
-            await pool.take()
+            await pool.take("a")
     await pool.close()

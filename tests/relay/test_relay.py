@@ -23,6 +23,8 @@ ROLE = "maintenance_worker"
 
 @pytest_asyncio.fixture
 async def outbox(databases: Databases) -> AsyncIterator[OutboxRelay]:
+    async with databases.own("control") as conn:
+        await conn.execute("delete from control.outbox")  # what others have left
     pools = [engines.engine(databases.secret(ROLE, name)) for name in ("control", "activity", "audit")]
     yield OutboxRelay(
         sessions(pools[0], ControlSession),

@@ -147,7 +147,7 @@ async def test_a_repeated_call_leaves_its_connection_as_it_was(base: Base, datab
         made = await http.post(path, json=body, headers=sent)
         where = made.headers["location"]
         (home,) = app.homes._homes.values()
-        conn = await home._lines.take()
+        conn = await home._lines.take("")
         home._lines.give(conn)
 
         async def forget() -> None:

@@ -52,7 +52,7 @@ async def test_no_call_reads_a_table_as_a_whole(databases: Databases, home: Home
                 replace(call, operation_id=ids.new(), key=Key(f"update {n}", "h")), change, record_id, None
             )
             await records.get(call, record_id, None)
-        conn_of_calls = await home._lines.take()
+        conn_of_calls = await home._lines.take("")
         await conn_of_calls.execute("select pg_stat_force_next_flush()")
         home._lines.give(conn_of_calls)
 

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import body as bodies
-from core import ids
+from core import coerce, ids
 from core.body import Write
 from core.errors import BadRequest, Forbidden, Invalid, NotFound, PreconditionFailed, StaleRoute, StaleSchema
+from core.schema.types import Mode
 from db.data import homes, records, statements
 from db.data.catalog import Catalog
 from db.data.homes import Claims, Home, Homes, Key
+from db.data.listing import Listing
 from db.data.records import Call
 from db.data.statements import Statement
 from db.pools import Address
@@ -44,8 +46,21 @@ async def home(databases: Databases) -> AsyncIterator[Home]:
 async def base(world: World) -> Base:
     """A tenant with a table of every type, nothing in it required or unique."""
     made = await world.tenant()
-    await made.add_table("Tasks", [f | {"required": False, "unique": False} for f in FIELDS])
+    await made.add_table("Tasks", [f | {"required": False, "unique": False} for f in (*FIELDS, *MORE)])
     return made
+
+
+MORE: tuple[dict[str, Any], ...] = (
+    {"name": "Page", "type": "rich_text"},
+    {"name": "Price", "type": "currency", "options": {"code": "EUR"}},
+    {"name": "Share", "type": "percent"},
+    {"name": "Took", "type": "duration"},
+    {"name": "Phone", "type": "phone"},
+    {"name": "Stars", "type": "rating"},
+    {"name": "Key", "type": "uuid"},
+    {"name": "Owner", "type": "user"},
+)
+"""What the tests of the API do without."""
 
 
 async def call_on(base: Base, home: Home, *, role: str = "editor", key: Key | None = None) -> Call:
@@ -73,7 +88,9 @@ RAW: dict[str, st.SearchStrategy[str]] = {
         st.decimals(-(10**25), 10**25, places=6).map(str),
         st.floats().map(json.dumps),
         st.integers(-(10**30), 10**30).map(str),
-        st.sampled_from(["1e-7", "1E18", "-0.0", "0.10000000", "9999999999999999999.999999", "1e19", '"1"']),
+        st.decimals(-(10**20), 10**20, places=8).map(str),
+        st.sampled_from(["1e-7", "1E18", "-0.0", "0.10000000", "9999999999999999999.999999", "1e19", '"1"',
+                         "1.0000000000000000001", "1e-20000", "0e-20000", "0e99999", "0E+999999999"]),
     ),
     "Done": st.sampled_from(["true", "false", "0", '"true"']),
     "Due": st.one_of(
@@ -92,7 +109,19 @@ RAW: dict[str, st.SearchStrategy[str]] = {
     "Tags": st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=4).map(json.dumps),
     "Mail": st.one_of(st.emails().map(json.dumps), st.sampled_from(['"a@b.co"', '"a@b"', '"@"'])),
     "Site": st.one_of(st.sampled_from(['"https://a.b/c?d=e#f"', '"ftp://a"', '"http://"', '"https://é"'])),
-    "Data": _JSON.map(json.dumps) | st.sampled_from(["1e400", "NaN", "1" * 400, '"\\u0000"', '{"a":1e-400}', "null"]),
+    "Data": _JSON.map(json.dumps) | st.sampled_from(
+        ["1e400", "NaN", "1" * 400, '"\\u0000"', '{"a":1e-400}', "null", "1e-16383", "1e-16384", "[0e-20000]",
+         "0e99999", "0.0e-16382", "0E999999999", "1." + "0" * 16_383, "1." + "0" * 16_384,
+         "0." + "0" * 15_999 + "1e16001", "0." + "0" * 7_990 + "1e-999"]
+    ),
+    "Page": _TEXT.map(json.dumps),
+    "Price": st.integers(-(2**64), 2**64).map(str) | st.sampled_from(["1.0", '"1"']),
+    "Share": st.decimals(-(10**13), 10**13, places=7).map(str) | st.floats().map(json.dumps),
+    "Took": st.decimals(-(10**13), 10**13, places=4).map(str) | st.floats(-1, 1).map(json.dumps),
+    "Phone": st.from_regex(r"\+?[0-9]{1,17}", fullmatch=True).map(json.dumps),
+    "Stars": st.integers(-1, 7).map(str),
+    "Key": st.uuids().map(str).map(json.dumps) | st.uuids().map(lambda uuid: json.dumps(str(uuid).upper())),
+    "Owner": st.from_regex(r"[0-8][0-9a-z]{25}", fullmatch=True).map(json.dumps),
     FIELDS[-1]["name"]: _TEXT.map(json.dumps),
 }  # fmt: skip
 BODY = st.dictionaries(st.sampled_from(sorted(RAW)), st.none(), max_size=5).flatmap(
@@ -122,6 +151,43 @@ async def test_what_the_body_check_accepts_postgresql_accepts_and_gives_back(
     assert json.loads(again.body)["version"] == 1
 
 
+_LOOSE = st.one_of(
+    st.text(st.characters(codec="utf-8"), max_size=20).map(json.dumps),
+    st.from_regex(r"[-+]?[0-9]{1,20}([.,:' ][0-9]{1,8}){0,3} ?(%|h|EUR|Z)?", fullmatch=True).map(json.dumps),
+    st.sampled_from(
+        ['"PT1H30M"', '"1h 30m"', '"1:30:00"', '" 1,234.50 "', '"25 %"', '"€ 12.50"', '"YES"', '"Open"', '"a, C"',
+         '"2026-1-5"', '"2026-11-24 12:00:00+0200"', '"2026-11-24T12:00"', '"+49 30 12-34"', '"mailto:a@b.co"',
+         '"HTTPS://a.b/é"', '"www.a.b"', '"018F2B5C7E6A7CC19C3A0123456789AB"', '"01JD0000000000000000000000"', "4.0",
+         "1e3", "1", "1.000", '""']
+    ),
+)  # fmt: skip
+LOOSE = st.lists(st.sampled_from(sorted(RAW)), min_size=1, max_size=5, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: _LOOSE | RAW[name] for name in names})
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(fields=LOOSE, mode=st.sampled_from([Mode.STRICT, Mode.LENIENT]))
+async def test_what_a_typecast_makes_postgresql_keeps_and_gives_back(
+    base: Base, home: Home, fields: dict[str, str], mode: Mode
+) -> None:
+    call = await _shared_call(base, home)
+    for name, value in fields.items():
+        raw = f'{{"fields":{{{json.dumps(name)}:{value}}}}}'.encode()
+        try:
+            body, made = coerce.read(call.table, Write.CREATE, raw, mode)
+        except (BadRequest, Invalid):
+            continue
+        sent = json.loads(body.raw, parse_float=Decimal)["fields"][name]
+        stored = await records.create(replace(call, operation_id=ids.new()), body)
+        found = json.loads(stored.body, parse_float=Decimal)["fields"][name]
+        assert found == sent if name == "Data" else _same(name, found, sent, str(sent)), (name, value, found)
+        assert made or body.raw == raw
+        # What was stored is taken as it is: nothing is left to cast.
+        again = f'{{"fields":{{{json.dumps(name)}:{coerce.dumps(found).decode()}}}}}'.encode()
+        assert coerce.read(call.table, Write.CREATE, again, mode)[1] == ()
+
+
 _calls: dict[str, Call] = {}
 
 
@@ -134,7 +200,7 @@ async def _shared_call(base: Base, home: Home) -> Call:
 def _same(name: str, found: Any, sent: Any, raw: str) -> bool:
     if sent is None:
         return found is None
-    if name == "Amount":
+    if name in ("Amount", "Share", "Took"):
         return bool(found == Decimal(raw))
     if name == "At":
         return datetime.fromisoformat(found) == datetime.fromisoformat(sent)
@@ -148,7 +214,7 @@ async def test_a_connection_comes_back_with_nothing_of_its_last_tenant(base: Bas
     await records.create(call, bodies.read(call.table, Write.CREATE, b'{"fields":{"Name":"a"}}'))
     with pytest.raises(NotFound):
         await records.get(call, ids.new(), None)
-    conn = await home._lines.take()
+    conn = await home._lines.take("")
     try:
         row = await conn.fetchrow(
             "select current_user::text as role, session_user::text as login,"
@@ -230,7 +296,7 @@ async def test_prepared_statements_are_bounded(
     call = await call_on(base, home)
     made = await records.create(call, bodies.read(call.table, Write.CREATE, b'{"fields":{"Name":"a"}}'))
     record_id = json.loads(made.body)["id"]
-    conn = await home._lines.take()
+    conn = await home._lines.take("")
     home._lines.give(conn)
     while len(conn.prepared) > 3:
         await homes._forget_oldest(conn)
@@ -249,7 +315,7 @@ async def test_a_statement_that_got_lost_is_prepared_again(base: Base, home: Hom
     made = await records.create(call, bodies.read(call.table, Write.CREATE, b'{"fields":{"Name":"a"}}'))
     record_id = json.loads(made.body)["id"]
     first = await records.get(call, record_id, None)
-    conn = await home._lines.take()
+    conn = await home._lines.take("")
     await conn.execute("deallocate all")
     conn.statements = [await conn.prepare(statement) for statement in (homes._READ, homes._WRITE)]
     home._lines.give(conn)
@@ -280,3 +346,43 @@ def test_equal_sql_has_one_name_and_another_table_version_another() -> None:
 
 def test_a_name_is_quoted_wherever_it_stands() -> None:
     assert statements.literal("it's") == "'it''s'"
+
+
+_ORDERED: dict[str, list[Any]] = {
+    "Price": [-(2**63), -1, 1250, 2**63 - 1],
+    "Share": [-1, 0.25, 0.5, 100],
+    "Took": [-0.001, 0, 59.999, 5400],
+    "Phone": ["+12", "+4930", "+49301", "+55"],
+    "Stars": [1, 2, 3, 5],
+    "Key": [f"{char}0000000-0000-0000-0000-000000000000" for char in "09af"],
+    "Owner": [f"{n}1jd0000000000000000000000" for n in range(4)],
+}
+
+
+@pytest.mark.parametrize("name", sorted(_ORDERED))
+async def test_a_list_walks_by_a_value_and_finds_what_is_compared_with_it(
+    world: World, home: Home, name: str
+) -> None:
+    made, values = await world.tenant(), _ORDERED[name]
+    await made.add_table("Tasks", MORE)
+    call = await call_on(made, home)
+    for value in (values[2], None, values[0], values[3], values[1]):
+        body = bodies.read(call.table, Write.CREATE, json.dumps({"fields": {name: value}}).encode())
+        await records.create(replace(call, operation_id=ids.new()), body)
+
+    async def walked(sort: str, condition: str | None = None) -> list[Any]:
+        found, after = [], None
+        for _ in range(10):
+            page = await records.page(call, Listing(call.table, sort, condition, None), after, 1)
+            found += [record["fields"][name] for record in json.loads(page.body)]
+            if page.hint is None:
+                break
+            after = json.loads(page.hint)
+        return found
+
+    assert await walked(name) == [*values, None]
+    assert await walked(f"-{name}") == [None, *values[::-1]]
+    word = f'"{values[1]}"' if isinstance(values[1], str) else str(values[1])
+    assert await walked("id", f"{name}.eq.{word}") == [values[1]]
+    if name != "Owner":
+        assert await walked(name, f"{name}.gt.{word}") == values[2:]
