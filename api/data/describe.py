@@ -3,6 +3,7 @@
 from typing import Any
 
 from api.data import list_schemas, query_schemas, write_schemas
+from api.data.parts import parameter, ref
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from api.problems import problems
 from core.body import MAX_RECORDS
@@ -14,54 +15,42 @@ _ANY = (400, 401, 403, 404, 503)
 _ONE_OF = [{"required": ["fields"]}, {"required": ["records"]}]
 
 
-def _parameter(
-    where: str, name: str, description: str, schema: dict[str, Any], **more: Any
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": where,
-        "description": description,
-        "schema": schema,
-        "required": where == "path",
-    } | more
-
-
 def _path(name: str, what: str) -> dict[str, Any]:
-    return _parameter("path", name, f"The id of the {what}.", {"$ref": "#/components/schemas/Id"})
+    return parameter("path", name, f"The id of the {what}.", {"$ref": "#/components/schemas/Id"})
 
 
 _TABLE = [_path("base_id", "base"), _path("table_id", "table")]
 _RECORD = [*_TABLE, _path("record_id", "record")]
-_FIELDS = _parameter(
+_FIELDS = parameter(
     "query",
     "fields",
     "Only these fields, separated by commas; a name with a comma stands in double quotes.",
     {"type": "string"},
 )
-_KEY = _parameter(
+_KEY = parameter(
     "header",
     "Idempotency-Key",
     "Of the caller's choice. The call is done once; a repetition within 24 hours answers the same.",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
 )
-_IF_MATCH = _parameter(
+_IF_MATCH = parameter(
     "header", "If-Match", "Only if the record has this version.", {"type": "string"}, example='"v3"'
 )
-_IF_NONE_MATCH = _parameter(
+_IF_NONE_MATCH = parameter(
     "header",
     "If-None-Match",
     "Answer 304 if the record has this version.",
     {"type": "string"},
     example='"v3"',
 )
-_LIMIT = _parameter(
+_LIMIT = parameter(
     "query",
     "limit",
     "How many records at most.",
     {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
 )
-_CURSOR = _parameter("query", "cursor", "`next_cursor` of the page before.", {"type": "string"})
-_AS_OF = _parameter(
+_CURSOR = parameter("query", "cursor", "`next_cursor` of the page before.", {"type": "string"})
+_AS_OF = parameter(
     "query",
     "as_of",
     "As it was at this moment; 410 for one before what is kept. A list of the past is in the order of ids, without"
@@ -70,7 +59,7 @@ _AS_OF = _parameter(
 )
 _LISTED = [
     _LIMIT,
-    _parameter(
+    parameter(
         "query",
         "sort",
         "Field names, separated by commas, each with a minus for descending. Besides the table's own fields there"
@@ -78,7 +67,7 @@ _LISTED = [
         {"type": "string"},
         example="-Amount,Name",
     ),
-    _parameter(
+    parameter(
         "query",
         "filter",
         "`field.operator.value`, joined by and(…,…), or(…,…) and not(…). Which operators there are hangs on the field's"
@@ -94,14 +83,14 @@ _LISTED = [
     list_schemas.COUNT,
     _CURSOR,
     _AS_OF,
-    _parameter(
+    parameter(
         "query",
         "timezone",
         "Where `today` and its like begin and end.",
         {"type": "string", "default": "UTC"},
         example="Europe/Berlin",
     ),
-    _parameter(
+    parameter(
         "query",
         "explain",
         "Answer how the query was understood and what it would cost, instead of records.",
@@ -147,21 +136,17 @@ def _route(
     }
 
 
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 _WRITTEN = (409, 413, 415, 422)
 _CHANGED = (*_WRITTEN, 412)
-_LISTING = {"oneOf": [_ref("RecordPage"), _ref("Explanation")]}
+_LISTING = {"oneOf": [ref("RecordPage"), ref("Explanation")]}
 LIST = _route("List records", [*_TABLE, *_LISTED], 200, _LISTING, statuses=(410, 413, 422, 429))
 LIST["responses"][200]["content"] |= list_schemas.LINES
-QUERY = _route("Query records", _TABLE, 200, _LISTING, statuses=(410, 413, 422), body=_ref("Query"))
+QUERY = _route("Query records", _TABLE, 200, _LISTING, statuses=(410, 413, 422), body=ref("Query"))
 GET = _route(
     "Read a record",
     [*_RECORD, _FIELDS, _AS_OF, _IF_NONE_MATCH],
     200,
-    _ref("Record"),
+    ref("Record"),
     statuses=(410, 413),
     headers=_ETAG,
 )
@@ -172,47 +157,47 @@ CREATE = _route(
     "Create records",
     [*_TABLE, *_WAYS, write_schemas.MODE, write_schemas.UPSERT, write_schemas.TYPECAST],
     201,
-    {"anyOf": [_ref("Record"), _ref("Records"), _ref("Outcome")]},
+    {"anyOf": [ref("Record"), ref("Records"), ref("Outcome")]},
     statuses=_WRITTEN,
     headers=_ETAG | _LOCATION | _HIT | write_schemas.APPLIED,
-    body=_ref("Create"),
+    body=ref("Create"),
 )
 CREATE["responses"] |= write_schemas.by_rows((200, 207), "Outcome", "Outcomes")
 MERGE = _route(
     "Change a record",
     [*_RECORD, *_WAYS, _IF_MATCH, write_schemas.TYPECAST],
     200,
-    _ref("Record"),
+    ref("Record"),
     statuses=_CHANGED,
     headers=_ETAG | _HIT | write_schemas.APPLIED,
-    body=_ref("FieldsOnly"),
+    body=ref("FieldsOnly"),
 )
 REPLACE = MERGE | {"summary": "Replace a record"}
 MERGE_MANY = _route(
     "Change records",
     [*_TABLE, *_WAYS, write_schemas.MODE, write_schemas.TYPECAST, *_BY_FILTER],
     200,
-    {"anyOf": [_ref("Records"), _ref("Outcomes")]},
+    {"anyOf": [ref("Records"), ref("Outcomes")]},
     statuses=_CHANGED,
     headers=_HIT | write_schemas.APPLIED,
-    body={"anyOf": [_ref("ChangeMany"), _ref("FieldsOnly")]},
+    body={"anyOf": [ref("ChangeMany"), ref("FieldsOnly")]},
 )
 MERGE_MANY["responses"] |= write_schemas.by_rows((207,), "Outcomes")
 REPLACE_MANY = _route(
     "Replace records",
     [*_TABLE, *_WAYS, write_schemas.MODE, write_schemas.TYPECAST],
     200,
-    {"anyOf": [_ref("Records"), _ref("Outcomes")]},
+    {"anyOf": [ref("Records"), ref("Outcomes")]},
     statuses=_CHANGED,
     headers=_HIT | write_schemas.APPLIED,
-    body=_ref("ChangeMany"),
+    body=ref("ChangeMany"),
 )
 REPLACE_MANY["responses"] |= write_schemas.by_rows((207,), "Outcomes")
 DELETE = _route(
     "Delete a record",
     [*_RECORD, *_WAYS, _IF_MATCH],
     200,
-    _ref("Deleted"),
+    ref("Deleted"),
     statuses=_CHANGED,
     headers=_HIT | write_schemas.APPLIED,
 )
@@ -223,11 +208,11 @@ DELETE_MANY = _route(
         *_WAYS,
         write_schemas.MODE,
         *_BY_FILTER,
-        _parameter(
+        parameter(
             "query",
             "id",
             "The records, once each; or `filter`.",
-            {"type": "array", "items": _ref("Id"), "minItems": 1, "maxItems": 100},
+            {"type": "array", "items": ref("Id"), "minItems": 1, "maxItems": 100},
             style="form",
             explode=True,
         ),
@@ -238,9 +223,9 @@ DELETE_MANY = _route(
             {
                 "type": "object",
                 "required": ["records"],
-                "properties": {"records": {"type": "array", "items": _ref("Deleted")}},
+                "properties": {"records": {"type": "array", "items": ref("Deleted")}},
             },
-            _ref("Outcomes"),
+            ref("Outcomes"),
         ]
     },
     statuses=_WRITTEN,
@@ -252,7 +237,7 @@ CHANGES = _route(
     "Follow a base's changes",
     [
         _path("base_id", "base"),
-        _parameter(
+        parameter(
             "query",
             "after",
             "A cursor of this feed: `next_cursor` of a page, or that of an entry. `latest` begins now. Without it the"
@@ -260,25 +245,25 @@ CHANGES = _route(
             {"type": "string"},
             example="latest",
         ),
-        _parameter(
+        parameter(
             "query",
             "limit",
             "How many changes at most.",
             {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
         ),
-        _parameter(
+        parameter(
             "query",
             "wait",
             "For how many seconds a call that has nothing to tell waits for something.",
             {"type": "integer", "minimum": 0, "maximum": 30, "default": 0},
         ),
-        _parameter(
+        parameter(
             "query",
             "tables",
             "Only changes in these tables: up to 100 ids, separated by commas. They may differ from page to page.",
             {"type": "string"},
         ),
-        _parameter(
+        parameter(
             "query",
             "fields",
             "With one table in `tables`: only values of these fields, separated by commas.",
@@ -286,14 +271,14 @@ CHANGES = _route(
         ),
     ],
     200,
-    _ref("ChangePage"),
+    ref("ChangePage"),
     statuses=(410, 429),
 )
 OPENAPI = _route(
     "Describe a base",
     [
         _path("base_id", "base"),
-        _parameter(
+        parameter(
             "header",
             "If-None-Match",
             "Answer 304 if this is still the description.",
@@ -320,7 +305,7 @@ HISTORY = _route(
     "List a record's changes",
     [
         *_RECORD,
-        _parameter(
+        parameter(
             "query",
             "limit",
             "How many changes at most.",
@@ -329,22 +314,22 @@ HISTORY = _route(
         _CURSOR,
     ],
     200,
-    _ref("History"),
+    ref("History"),
     statuses=(410, 413),
 )
-TRASH = _route("List deleted records", [*_TABLE, _LIMIT, _CURSOR], 200, _ref("Trash"), statuses=(410, 413))
+TRASH = _route("List deleted records", [*_TABLE, _LIMIT, _CURSOR], 200, ref("Trash"), statuses=(410, 413))
 RESTORE = _route(
     "Restore a record",
     [*_RECORD, _KEY, _IF_MATCH],
     200,
-    _ref("Restored"),
+    ref("Restored"),
     statuses=(*_CHANGED, 410),
     headers=_ETAG | _HIT,
-    body=_ref("FieldsOnly"),
+    body=ref("FieldsOnly"),
 )
 RESTORE["openapi_extra"]["requestBody"]["required"] = False
 
-_FIELD_VALUES = _ref("Fields")
+_FIELD_VALUES = ref("Fields")
 _VERSION = {"type": "integer", "minimum": 1}
 
 
@@ -366,7 +351,7 @@ _NEXT_CURSOR = {
 }
 _DROPPED_FIELDS = {
     "type": "array",
-    "items": _ref("Id"),
+    "items": ref("Id"),
     "description": "Fields that had a value and are no longer in the table; their values are not told.",
 }
 _FIELDS_OR_NULL = {
@@ -375,7 +360,7 @@ _FIELDS_OR_NULL = {
     "additionalProperties": True,
 }
 _RECORD_MEMBERS: dict[str, Any] = {
-    "id": _ref("Id"),
+    "id": ref("Id"),
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
     "version": _VERSION,
@@ -415,7 +400,7 @@ SCHEMAS: dict[str, Any] = {
     "Record": _object(
         ["id", "created_at", "updated_at", "version", "fields"],
         {
-            "id": _ref("Id"),
+            "id": ref("Id"),
             "created_at": {"type": "string", "format": "date-time"},
             "updated_at": {"type": "string", "format": "date-time"},
             "version": _VERSION,
@@ -424,12 +409,12 @@ SCHEMAS: dict[str, Any] = {
         | write_schemas.member(),
     ),
     "Records": _object(
-        ["records"], {"records": {"type": "array", "items": _ref("Record")}} | write_schemas.member()
+        ["records"], {"records": {"type": "array", "items": ref("Record")}} | write_schemas.member()
     ),
     "RecordPage": _object(
         ["records", "next_cursor"],
         {
-            "records": {"type": "array", "items": _ref("Record")},
+            "records": {"type": "array", "items": ref("Record")},
             "next_cursor": {
                 "type": ["string", "null"],
                 "description": "Where the next page begins; null on the last one.",
@@ -443,7 +428,7 @@ SCHEMAS: dict[str, Any] = {
     "History": _object(
         ["changes", "next_cursor", "complete"],
         {
-            "changes": {"type": "array", "items": _ref("PastChange")},
+            "changes": {"type": "array", "items": ref("PastChange")},
             "next_cursor": _NEXT_CURSOR,
             "complete": {
                 "type": "boolean",
@@ -454,13 +439,13 @@ SCHEMAS: dict[str, Any] = {
     "PastChange": _object([*_CHANGE_MEMBERS], _CHANGE_MEMBERS),
     "Trash": _object(
         ["records", "next_cursor"],
-        {"records": {"type": "array", "items": _ref("DeletedRecord")}, "next_cursor": _NEXT_CURSOR},
+        {"records": {"type": "array", "items": ref("DeletedRecord")}, "next_cursor": _NEXT_CURSOR},
     ),
     "DeletedRecord": _object([*_DELETED_MEMBERS], _DELETED_MEMBERS),
     "Deleted": _object(
         ["id", "version", "deleted", "purge_at"],
         {
-            "id": _ref("Id"),
+            "id": ref("Id"),
             "version": _VERSION,
             "deleted": {"const": True},
             "purge_at": _MOMENT | {"description": "Until when it can be restored."},
@@ -473,8 +458,8 @@ SCHEMAS: dict[str, Any] = {
         ],
         {
             "cursor": {"type": "string", "description": "`after` this change."},
-            "table_id": _ref("Id"),
-            "record_id": _ref("Id"),
+            "table_id": ref("Id"),
+            "record_id": ref("Id"),
             "version": _VERSION
             | {"description": "The order of one record's changes: the highest is the newest."},
             "action": {"type": "string", "enum": ["create", "update", "delete", "restore"]},
@@ -495,7 +480,7 @@ SCHEMAS: dict[str, Any] = {
     "ChangePage": _object(
         ["changes", "next_cursor", "has_more"],
         {
-            "changes": {"type": "array", "items": _ref("Change")},
+            "changes": {"type": "array", "items": ref("Change")},
             "next_cursor": {"type": "string", "description": "`after` this page."},
             "has_more": {"type": "boolean", "description": "Whether the next page can be read at once."},
         },
@@ -503,7 +488,7 @@ SCHEMAS: dict[str, Any] = {
     "FieldsOnly": _object(["fields"], {"fields": _FIELD_VALUES}),
     "Create": _object(
         [],
-        {"fields": _FIELD_VALUES, "records": _RECORDS_OF | {"items": _ref("FieldsOnly")}},
+        {"fields": _FIELD_VALUES, "records": _RECORDS_OF | {"items": ref("FieldsOnly")}},
         oneOf=_ONE_OF,
     ),
     "ChangeMany": _object(
@@ -514,7 +499,7 @@ SCHEMAS: dict[str, Any] = {
                 "items": _object(
                     ["id", "fields"],
                     {
-                        "id": _ref("Id"),
+                        "id": ref("Id"),
                         "fields": _FIELD_VALUES,
                         "version": _VERSION | {"description": "Only if the record has this version."},
                     },

@@ -2,46 +2,38 @@
 
 from typing import Any
 
+from api.data.parts import parameter, ref
 from core.body import MAX_RECORDS
 from core.schema.types import Mode
 
-
-def _query(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "query",
-        "description": description,
-        "schema": schema,
-        "required": False,
-    } | more
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-MODE = _query(
+MODE = parameter(
+    "query",
     "mode",
     "`atomic`: all records or none. `per_row`: each by itself, answered by its outcome, 207 where one was refused.",
     {"type": "string", "enum": ["atomic", "per_row"], "default": "atomic"},
 )
-UPSERT = _query(
+UPSERT = parameter(
+    "query",
     "upsert",
     "The name of a unique field: a record that is there with the same value is changed, any other is created.",
     {"type": "string"},
 )
-TYPECAST = _query(
+TYPECAST = parameter(
+    "query",
     "typecast",
     "Whether a value that its field refuses is turned into one that it takes; each is then told in `coercions`.",
     {"type": "string", "enum": [mode.value for mode in Mode], "default": Mode.OFF.value},
 )
-MAX_AFFECTED = _query(
+MAX_AFFECTED = parameter(
+    "query",
     "max-affected",
     "With `filter`, how many records may be affected at most; or the preference of this name.",
     {"type": "integer", "minimum": 1, "maximum": MAX_RECORDS},
 )
-FILTER = _query("filter", "Which records, as in a list.", {"type": "string", "maxLength": 8000})
-TIMEZONE = _query("timezone", "With `filter`, where days begin, as in a list.", {"type": "string"})
+FILTER = parameter("query", "filter", "Which records, as in a list.", {"type": "string", "maxLength": 8000})
+TIMEZONE = parameter(
+    "query", "timezone", "With `filter`, where days begin, as in a list.", {"type": "string"}
+)
 PREFER = {
     "name": "Prefer",
     "in": "header",
@@ -74,7 +66,7 @@ _PROBLEM = {
 }
 _COERCIONS = {
     "type": "array",
-    "items": _ref("Coercion"),
+    "items": ref("Coercion"),
     "description": "Only where a typecast was asked for.",
 }
 SCHEMAS: dict[str, Any] = {
@@ -96,7 +88,7 @@ SCHEMAS: dict[str, Any] = {
         "additionalProperties": False,
         "properties": {
             "status": {"type": "string", "enum": list(_OUTCOMES)},
-            "id": _ref("Id"),
+            "id": ref("Id"),
             "version": {"type": "integer", "minimum": 1},
             "error": _PROBLEM,
             "coercions": _COERCIONS,
@@ -107,7 +99,7 @@ SCHEMAS: dict[str, Any] = {
         "required": ["records"],
         "additionalProperties": False,
         "properties": {
-            "records": {"type": "array", "items": _ref("Outcome")},
+            "records": {"type": "array", "items": ref("Outcome")},
             "count": {
                 "type": "integer",
                 "minimum": 0,
@@ -126,7 +118,7 @@ def member() -> dict[str, Any]:
 
 def by_rows(statuses: tuple[int, ...], *answers: str) -> dict[int, dict[str, Any]]:
     """Return the answers of a call that is answered by rows, with the headers that all writes have."""
-    content = {"application/json": {"schema": {"anyOf": [_ref(name) for name in answers]}}}
+    content = {"application/json": {"schema": {"anyOf": [ref(name) for name in answers]}}}
     words = {200: "Done.", 207: "Done, but for the records with an error."}
     return {
         status: {"description": words.get(status, "Done."), "content": content, "headers": APPLIED}
