@@ -93,7 +93,10 @@ async def ask(port: int, raw: bytes) -> tuple[int, dict[str, str], bytes]:
                 with contextlib.suppress(TimeoutError):
                     got = await asyncio.wait_for(reader.read(_PIECE_BYTES), _PATIENCE_S)
                     break
-        head, _, body = (got + await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        rest = b""
+        with contextlib.suppress(*([ConnectionResetError] if got else [])):
+            rest = await asyncio.wait_for(reader.read(), 10)
+        head, _, body = (got + rest).partition(b"\r\n\r\n")
     finally:
         writer.close()
     line, *lines = head.decode().split("\r\n")
