@@ -122,9 +122,16 @@ class SchemaChangeActivities:
 
     @activity.defn
     async def undo_step(self, step: StepOf) -> None:
-        """Take one step back, whether or not it ever ran; from then on it cannot be done."""
+        """Take one step back, whether or not it ever ran; from then on it cannot be done.
+
+        Nothing is taken back while records hold values in what the plan has made: new fields take values as soon as
+        their step is done, and what was acknowledged stays.
+        """
         mine, home, target = await self._mine(step)
-        await self._undo(home, target, mine, step.step)
+        if held_by := await self._held(home, target, mine):
+            activity.logger.warning("kept, for records hold values in it", extra={"step": held_by})
+        else:
+            await self._undo(home, target, mine, step.step)
 
     @activity.defn
     async def publish(self, change: Change) -> Outcome:
@@ -135,7 +142,16 @@ class SchemaChangeActivities:
 
     @activity.defn
     async def abandon(self, change: Change) -> None:
-        """Mark the version as failed, if there is one."""
+        """Mark the version as failed, if there is one and nothing is left of it.
+
+        What is left, since records hold values in it, the next application of the base finishes or undoes.
+        """
+        async with self._control() as session:
+            mine = await schemas.application(session, Ulid(change.operation_id))
+        if mine is not None:
+            home, target, _ = await self._target(change, mine.version)
+            if {*await self._states(home, target, mine)} & {"started", "done"}:
+                return
         async with self._control.begin() as session:
             await schemas.settle(session, Ulid(change.operation_id), "failed")
 
@@ -216,7 +232,7 @@ class SchemaChangeActivities:
     async def _undo(self, home: Home, target: Target, mine: Application, step: int) -> None:
         async with self._clusters.connection(home.cluster_id) as conn:
             try:
-                await ddl.undo_step(conn, target, mine.operation_id, step, mine.plan.steps[step])
+                await held.undo_unless_held(conn, target, mine.operation_id, step, mine.plan.steps[step])
             except StillBuilding as error:
                 raise Unavailable(str(error), retry_after_s=2) from error
 
@@ -281,14 +297,21 @@ class SchemaChangeActivities:
                 return f"{left.plan.steps[step].label()}: {refusal}"
         return ""
 
+    async def _held(self, home: Home, target: Target, left: Application) -> str:
+        """Return the step that made what records hold values in, or nothing."""
+        async with self._clusters.connection(home.cluster_id) as conn:
+            for step in range(left.plan.point_of_no_return):
+                if await held.holds(conn, target, left.operation_id, step, left.plan.steps[step]):
+                    return left.plan.steps[step].label()
+        return ""
+
     async def _back(self, home: Home, target: Target, left: Application) -> str:
         """Undo every step, and return nothing, or else the step that made what records hold values in."""
+        # First a look at all of them: while nothing was undone, the way forward stays open.
+        if held_by := await self._held(home, target, left):
+            return held_by
         steps = [(n, left.plan.steps[n]) for n in reversed(range(left.plan.point_of_no_return))]
         async with self._clusters.connection(home.cluster_id) as conn:
-            # First a look at all of them: while nothing was undone, the way forward stays open.
-            for step, op in steps:
-                if await held.holds(conn, target, left.operation_id, step, op):
-                    return op.label()
             for step, op in steps:
                 try:
                     if not await held.undo_unless_held(conn, target, left.operation_id, step, op):

@@ -372,6 +372,29 @@ async def test_values_that_came_into_a_half_applied_schema_stay(platform: Platfo
     assert await values(platform, base, "Note") == ["acknowledged"]
 
 
+@pytest.mark.parametrize("end", ["a step is refused", "it is canceled"])
+async def test_no_undo_drops_what_was_acknowledged(platform: Platform, base: tuple[Ulid, Ulid], end: str):
+    await platform.ended(await platform.ask_schema(*base, STOCK))
+    gate = platform.faults.hold("apply_step", "after")
+    wanted = with_field(with_field(STOCK, name="Note"), name="More")
+    operation = await platform.ask_schema(*base, wanted)
+    await platform.faults.reached("apply_step", "after")
+    await write(platform, base, Code="1", Note="acknowledged")
+    if end == "it is canceled":
+        await (await platform.handle(operation)).cancel()
+    else:
+        refusal = ApplicationError("no", type="no", non_retryable=True)
+        platform.faults.at("apply_step", "before", refusal, times=1)
+    gate.set()
+    row = await platform.ended(operation)
+    assert row.state == ("canceled" if end == "it is canceled" else "failed")
+    assert await values(platform, base, "Note") == ["acknowledged"]
+    platform.faults.clear()
+    assert (await platform.ended(await platform.ask_schema(*base, wanted))).state == "succeeded"
+    await assert_applied(platform, base, 2, wanted)
+    assert await values(platform, base, "Note") == ["acknowledged"]
+
+
 @pytest.mark.parametrize(("step", "place"), [("plan", "before"), ("plan", "after"), ("apply_step", "before")])
 async def test_what_a_terminated_application_had_not_begun_is_given_up(
     platform: Platform, base: tuple[Ulid, Ulid], step: str, place: str
