@@ -18,6 +18,8 @@ AWAY: tuple[type[Exception], ...] = (
     asyncpg.InternalClientError,
 )
 """What asyncpg raises where there is no database, no connection or no answer."""
+NO_CONNECTION: tuple[type[Exception], ...] = (*AWAY, asyncpg.PostgresError)
+"""What it raises where one asks for a connection: the database may refuse us too, being full, or our password old."""
 
 
 class Address(NamedTuple):

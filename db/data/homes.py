@@ -187,7 +187,7 @@ class Home:
     async def _lent(self, tenant_id: str, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         try:
             conn = await self._lines.take(tenant_id)
-        except pools.AWAY as error:
+        except pools.NO_CONNECTION as error:
             raise Unavailable("the tenant's database does not answer") from error
         try:
             return await call(conn, *args)

@@ -15,6 +15,7 @@ from core.ids import is_ulid
 from tests.api.data.conftest import settings_of
 from tests.api.data.proxy import Wire, wire
 from tests.api.data.world import Base, Token, World
+from tests.conftest import Databases
 
 
 @asynccontextmanager
@@ -218,3 +219,20 @@ async def _logged(world: World, base: Base) -> set[str]:
             "select id from activity.api_access_logs where tenant_id = $1", base.tenant_id
         )
     return {row["id"] for row in rows}
+
+
+async def test_a_cluster_that_refuses_our_password_is_one_that_is_away(
+    databases: Databases, base: Base
+) -> None:
+    token = await base.token()
+    settings = settings_of(databases, data_password=SecretStr("another"))
+    app = DataApi(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://data", headers=token.headers
+        ) as http:
+            answer = await http.get(base.path())
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert answer.json()["code"] == "unavailable"
