@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
@@ -61,6 +62,12 @@ class Databases:
             yield conn
         finally:
             await conn.close()
+
+
+def pytest_configure() -> None:
+    """Heed SIGINT, and let what tests start heed it: a shell's background job is told to ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
