@@ -1,28 +1,14 @@
 """`created_by`: who made the record."""
 
-from typing import Any
-
-from core.ids import UlidStr
-from core.schema.types.base import EQUALITY, TEXT, FieldType, Options
+from core.schema.types.audit import Person
+from core.schema.types.base import Options
 
 
-class CreatedBy(FieldType[Options]):
-    """The id of the user, or of the token that belongs to none; the field takes no room and cannot be written."""
+class CreatedBy(Person):
+    """Who made it."""
 
     name = "created_by"
-    cast = "text"
     source = "created_by"
-    writable = False
-    operators = EQUALITY
-    options = Options
-
-    def storage(self, options: Options) -> str:
-        """An id."""
-        return TEXT
-
-    def annotation(self, options: Options) -> Any:
-        """An id."""
-        return UlidStr
 
     def why_not_unique(self, options: Options) -> str:
         """It repeats."""

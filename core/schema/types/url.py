@@ -1,45 +1,30 @@
 """`url`: a web address."""
 
 import re
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
-from pydantic import StringConstraints, WithJsonSchema
-
 from core.schema.types import casting
-from core.schema.types.base import TEXT, TEXTUAL, FieldType, Options
+from core.schema.types.base import Options
 from core.schema.types.casting import Casts, Mode
+from core.schema.types.patterned import Patterned
 
 # ASCII as RFC 3986 has it, so that it fits an index entry in bytes; other letters come percent-encoded.
-_MAX_CHARS = 2_000
+_MAX_CHARS = 2_000  # what browsers and proxies carry
 _PATTERN = r"^https?://[a-zA-Z0-9\[][!#-;=?-Z\[\]_a-z~%|]*$"
 
 _SCHEME = re.compile("https?://", re.IGNORECASE)
 # What stands in an address as it is; other characters are percent-encoded.
 _PLAIN = "!#$%&'()*+,-./:;=?@[]_~|"
 
-_SCHEMA = {"type": "string", "format": "uri", "maxLength": _MAX_CHARS, "pattern": _PATTERN}
 
-
-class Url(FieldType[Options]):
+class Url(Patterned):
     """An http or https address of at most 2,000 ASCII characters; kept as it was written."""
 
     name = "url"
-    cast = "text"
-    operators = TEXTUAL
-    options = Options
-
-    def storage(self, options: Options) -> str:
-        """Text."""
-        return TEXT
-
-    def annotation(self, options: Options) -> Any:
-        """A string of an address's shape."""
-        return Annotated[
-            str,
-            StringConstraints(max_length=_MAX_CHARS, pattern=_PATTERN),
-            WithJsonSchema(_SCHEMA),
-        ]
+    max_chars = _MAX_CHARS
+    pattern = _PATTERN
+    format = "uri"
 
     def casts(self, value: Any, options: Options, mode: Mode) -> Casts:
         """The scheme's case does not matter; leniently `www.` gets one, and odd letters `%`."""
@@ -60,7 +45,3 @@ class Url(FieldType[Options]):
         if (found := _SCHEME.match(text)) is not None and text.isprintable():
             host, slash, rest = text[found.end() :].partition("/")
             yield found.group().lower() + host + slash + quote(rest, safe=_PLAIN), "percent_encoded"
-
-    def longest(self, options: Options) -> int:
-        """What browsers and proxies carry."""
-        return _MAX_CHARS
