@@ -229,10 +229,13 @@ class SchemaChangeActivities:
             except StillBuilding as error:
                 raise Unavailable(str(error), retry_after_s=2) from error
 
-    async def _undo(self, home: Home, target: Target, mine: Application, step: int) -> None:
+    async def _undo(self, home: Home, target: Target, mine: Application, step: int) -> bool:
+        """Undo a step and answer True, or False where records hold values in what it made."""
         async with self._clusters.connection(home.cluster_id) as conn:
             try:
-                await held.undo_unless_held(conn, target, mine.operation_id, step, mine.plan.steps[step])
+                return await held.undo_unless_held(
+                    conn, target, mine.operation_id, step, mine.plan.steps[step]
+                )
             except StillBuilding as error:
                 raise Unavailable(str(error), retry_after_s=2) from error
 
@@ -310,14 +313,9 @@ class SchemaChangeActivities:
         # First a look at all of them: while nothing was undone, the way forward stays open.
         if held_by := await self._held(home, target, left):
             return held_by
-        steps = [(n, left.plan.steps[n]) for n in reversed(range(left.plan.point_of_no_return))]
-        async with self._clusters.connection(home.cluster_id) as conn:
-            for step, op in steps:
-                try:
-                    if not await held.undo_unless_held(conn, target, left.operation_id, step, op):
-                        return op.label()
-                except StillBuilding as error:
-                    raise Unavailable(str(error), retry_after_s=2) from error
+        for step in reversed(range(left.plan.point_of_no_return)):
+            if not await self._undo(home, target, left, step):
+                return left.plan.steps[step].label()
         return ""
 
 
