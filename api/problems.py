@@ -41,19 +41,23 @@ def problem(
     extra: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return the body of a problem."""
-    body: dict[str, Any] = {
+    body = {**members(status, code, detail, faults), "request_id": request_id, **(extra or {})}
+    # ASCII: a client's unpaired surrogate, quoted back to it, has no UTF-8.
+    return json.dumps(body, separators=(",", ":"), default=str).encode()
+
+
+def members(status: int, code: str, detail: str, faults: Iterable[Fault] = ()) -> dict[str, Any]:
+    """Return what a problem says of itself, whether it is an answer or a part of one."""
+    return {
         "type": f"urn:planebase:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
-        "request_id": request_id,
         "errors": [
             {"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in list(faults)[:MAX_FAULTS]
         ],
     }
-    # ASCII: a client's unpaired surrogate, quoted back to it, has no UTF-8.
-    return json.dumps(body | dict(extra or {}), separators=(",", ":"), default=str).encode()
 
 
 def answer(error: PlanebaseError, request_id: str) -> Response:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from api.data import describe
 from api.data.bases import BaseRequest, BaseRoute
-from api.data.requests import JsonBytes
+from api.data.requests import JsonBytes, number
 from api.data.watches import LONGEST_S, SHORTEST_S, Watches
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from core.errors import BadRequest, Fault, Gone
@@ -35,8 +35,8 @@ async def list_changes(request: BaseRequest) -> JsonBytes:
     """
     await request.enter()
     given = request.parameters("after", "limit", "wait", "tables", "fields")
-    limit = _number("limit", given.get("limit"), DEFAULT_LIMIT, 1, MAX_LIMIT)
-    wait_s = _number("wait", given.get("wait"), 0, 0, MAX_WAIT_S)
+    limit = number(given, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
+    wait_s = number(given, "wait", default=0, least=0, most=MAX_WAIT_S)
     watches: Watches = request.app.state.watches
     start = given.get("after")
 
@@ -152,11 +152,3 @@ def _answer(request: BaseRequest, page: Page) -> JsonBytes:
 
 def _fault(error: Gone) -> tuple[Fault, ...]:
     return (Fault("after", error.reason, error.detail),)
-
-
-def _number(name: str, text: str | None, default: int, least: int, most: int) -> int:
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and least <= int(text) <= most):
-        raise refusal(name, "out_of_range", f"{least} to {most}")
-    return int(text)

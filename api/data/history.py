@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from api.data import describe
 from api.data.lane import RecordRoute
-from api.data.requests import JsonBytes, Opened, RecordRequest
+from api.data.requests import JsonBytes, Opened, RecordRequest, number
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from core import history as rules
 from core.record import refusal
@@ -30,7 +30,7 @@ async def list_history(request: RecordRequest) -> JsonBytes:
     opened = await request.open(write=False)
     record_id = request.record_id
     given = request.parameters("limit", "cursor")
-    limit = limit_of(given.get("limit"), rules.DEFAULT_ENTRIES, rules.MAX_ENTRIES)
+    limit = number(given, "limit", default=rules.DEFAULT_ENTRIES, most=rules.MAX_ENTRIES)
 
     async def act(call: Call) -> bytes:
         query = f"{call.table.tenant_id} {call.table.base_id} {call.table.id} history {record_id}"
@@ -57,7 +57,7 @@ async def list_as_of(request: RecordRequest, opened: Opened, given: dict[str, st
     for name in given:
         if name not in _WITH_AS_OF:
             raise refusal(name, "not_with_as_of", "the past is listed in the order of ids, and whole")
-    limit = limit_of(given.get("limit"), DEFAULT_LIMIT, MAX_LIMIT)
+    limit = number(given, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
 
     async def act(call: Call) -> bytes:
         query = f"{call.table.tenant_id} {call.table.base_id} {call.table.id} as_of {at}"
@@ -71,12 +71,3 @@ async def list_as_of(request: RecordRequest, opened: Opened, given: dict[str, st
         return b'{"records":' + page.body + b',"next_cursor":' + json.dumps(following).encode() + b"}"
 
     return JsonBytes(await opened.done(act))
-
-
-def limit_of(text: str | None, default: int, most: int) -> int:
-    """Return the page size that `limit` asks for."""
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= most):
-        raise refusal("limit", "out_of_range", f"1 to {most}")
-    return int(text)

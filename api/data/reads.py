@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from api.data import describe, history, pages, queries, streams
 from api.data.lane import RecordRoute
-from api.data.requests import JsonBytes, RecordRequest
+from api.data.requests import JsonBytes, RecordRequest, number
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from core.record import refusal
 from db.data import records
@@ -36,7 +36,7 @@ async def list_records(request: RecordRequest) -> JsonBytes | streams.RecordStre
     given = request.parameters(*_QUERY, "cursor", "limit", "count", "as_of", "explain")
     if "as_of" in given:
         return await history.list_as_of(request, opened, given)
-    limit = _limit(given.get("limit"))
+    limit = number(given, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
     count = _count(given.get("count"))
     is_explained = _flag(given, "explain")
 
@@ -87,11 +87,3 @@ def _flag(given: dict[str, str], name: str) -> bool:
     if given.get(name, "false") not in ("true", "false"):
         raise refusal(name, "not_a_boolean", "true or false")
     return given.get(name) == "true"
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT):
-        raise refusal("limit", "out_of_range", f"1 to {MAX_LIMIT}")
-    return int(text)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -30,6 +30,7 @@ from core.errors import (
     UnsupportedMediaType,
 )
 from core.ids import is_ulid
+from core.record import refusal
 from core.schema.closed import nearest
 from db.data.catalog import Base, Catalog
 from db.data.homes import Key
@@ -232,6 +233,16 @@ class Opened:
                     self._secret, request.base_id, self._allowed, request.trace
                 )
         raise Unavailable("the tenant or its schema is just changing", code="changing", retry_after_s=1)
+
+
+def number(given: Mapping[str, str], name: str, *, default: int, most: int, least: int = 1) -> int:
+    """Return the whole number that a parameter holds, or `default` where it is not given."""
+    text = given.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and least <= int(text) <= most):
+        raise refusal(name, "out_of_range", f"{least} to {most}")
+    return int(text)
 
 
 def once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any
 
+from api import problems
 from core import body as bodies
 from core import coerce, rows
 from core.body import Body, Write
 from core.coerce import Coercion
-from core.errors import Fault, Invalid, PlanebaseError
+from core.errors import Fault, Invalid
 from core.record import Field, Table
 from core.schema.types import Mode
 from db.data import batches
@@ -61,20 +61,10 @@ def told(table: Table, answer: Answer, *, in_body: bool = True) -> list[dict[str
         row.pop("coercions", None)
         place = row.pop("n", None)
         if "error" in row:
-            row["error"] = _problem(batches.refusal(table, place, row["error"], in_body=in_body))
+            error = batches.refusal(table, place, row["error"], in_body=in_body)
+            row["error"] = problems.members(error.status, error.reason, error.detail, error.faults)
     return found
 
 
 def _report(made: Sequence[Coercion], mode: Mode) -> bytes | None:
     return None if mode is Mode.OFF else coerce.report(made)
-
-
-def _problem(error: PlanebaseError) -> dict[str, Any]:
-    return {
-        "type": f"urn:planebase:problem:{error.reason}",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.reason,
-        "errors": [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in error.faults],
-    }

@@ -5,9 +5,8 @@ import json
 from fastapi import APIRouter
 
 from api.data import describe
-from api.data.history import limit_of
 from api.data.lane import RecordRoute
-from api.data.requests import JsonBytes, RecordRequest
+from api.data.requests import JsonBytes, RecordRequest, number
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from core.errors import PlanebaseError
 from db.data import trash
@@ -23,7 +22,7 @@ async def list_trash(request: RecordRequest) -> JsonBytes:
     """List the deleted records that can still be restored, as they were, the last deleted first."""
     opened = await request.open(write=False)
     given = request.parameters("limit", "cursor")
-    limit = limit_of(given.get("limit"), DEFAULT_LIMIT, MAX_LIMIT)
+    limit = number(given, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
 
     async def act(call: Call) -> bytes:
         query = f"{call.table.tenant_id} {call.table.base_id} {call.table.id} trash"

@@ -28,6 +28,7 @@ router = APIRouter(
     prefix="/bases/{base_id}/tables/{table_id}/records", tags=["records"], route_class=RecordRoute
 )
 _MODES = ("atomic", "per_row")
+_CHANGES = {Write.MERGE: records.update, Write.REPLACE: records.replace_all}
 _BY_FILTER = ("filter", "timezone", "max-affected")
 
 
@@ -159,18 +160,13 @@ async def _begin(request: RecordRequest, *known: str) -> tuple[Opened, bytes, di
 async def _change_one(request: RecordRequest, write: Write) -> Response:
     opened, raw, given = await _begin(request, "typecast")
     record_id, match, mode = request.record_id, request.match(), _typecast(given)
-    change = records.update if write is Write.MERGE else records.replace_all
 
     async def act(call: Call) -> tuple[Answer, bytes | None]:
-        try:
-            body, coercions = rows.checked(call.table, write, raw, mode)
-        except Invalid:
-            if (answer := await _repeated(call, True)) is None:
-                raise
-            return answer, None
-        _refuse_other(body, one=True)
-        changing = change(call, body, record_id, match, coercions)
-        return await answers.or_told(changing, opened, call, record_id, match, body), coercions
+        async def change(body: Body, coercions: bytes | None) -> Answer:
+            changing = _CHANGES[write](call, body, record_id, match, coercions)
+            return await answers.or_told(changing, opened, call, record_id, match, body)
+
+        return await _changed(call, write, raw, mode, change, one=True)
 
     try:
         changed, coercions = await opened.done(act)
@@ -190,20 +186,35 @@ async def _change_many(request: RecordRequest, write: Write, *more: str) -> Json
     _refuse_most(given)
     if _per_row(given):
         return await _rows(request, opened, raw, given, write, mode)
-    change = records.update if write is Write.MERGE else records.replace_all
 
     async def act(call: Call) -> tuple[Answer, bytes | None]:
-        try:
-            body, coercions = rows.checked(call.table, write, raw, mode)
-        except Invalid:
-            if (answer := await _repeated(call, False)) is None:
-                raise
-            return answer, None
-        _refuse_other(body, one=False)
-        return await change(call, body, None, None, coercions), coercions
+        async def change(body: Body, coercions: bytes | None) -> Answer:
+            return await _CHANGES[write](call, body, None, None, coercions)
+
+        return await _changed(call, write, raw, mode, change, one=False)
 
     changed, coercions = await opened.done(act)
     return answers.many_records(opened, changed, 200, answers.kept(changed, coercions, mode))
+
+
+async def _changed(
+    call: Call,
+    write: Write,
+    raw: bytes,
+    mode: Mode,
+    change: Callable[[Body, bytes | None], Awaitable[Answer]],
+    *,
+    one: bool,
+) -> tuple[Answer, bytes | None]:
+    """Return what `change` makes of the body, and what was coerced in it."""
+    try:
+        body, coercions = rows.checked(call.table, write, raw, mode)
+    except Invalid:
+        if (answer := await _repeated(call, one)) is None:
+            raise
+        return answer, None
+    _refuse_other(body, one=one)
+    return await change(body, coercions), coercions
 
 
 async def _rows(
