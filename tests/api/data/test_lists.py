@@ -1,8 +1,7 @@
 """Lists: every order walks every record once, filters mean what they say, cursors belong to their query."""
 
 import random
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from core.ids import new
 from db.data.listing import MAX_PAGE_BYTES
 from tests.api.data.conftest import Client
+from tests.api.data.plain import compact, holds, plain, quoted
 from tests.api.data.world import FIELDS, Base, World
 
 ODD = FIELDS[-1]["name"]
@@ -36,21 +36,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     ODD: _TEXTS,
 }
 COUNT = 120
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def as_json(name: str, value: Any) -> Any:
-    return float(value) if name == "Amount" else value
-
-
-def comparable(name: str, value: Any) -> Any:
-    """What Python compares: the plain meaning of a value."""
-    if name == "Amount":
-        return Decimal(str(value))
-    return datetime.fromisoformat(value) if name == "At" else value
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +116,7 @@ def _key(record: dict[str, Any], name: str) -> tuple[bool, Any]:
     if name in ("id", "created_at", "updated_at", "version"):
         return (False, record[name])
     value = record["fields"][name]
-    return (value is None, 0 if value is None else comparable(name, value))
+    return (value is None, 0 if value is None else plain(name, value))
 
 
 def conditions() -> st.SearchStrategy[Any]:
@@ -159,62 +144,11 @@ def conditions() -> st.SearchStrategy[Any]:
     )
 
 
-def spelled(tree: Any) -> str:
-    match tree:
-        case ("and" | "or" as group, list(parts)):
-            return f"{group}({','.join(map(spelled, parts))})"
-        case ("not", part):
-            return f"not({spelled(part)})"
-        case (name, "in", list(values)):
-            return f"{quoted(name)}.in.({','.join(map(_value, values))})"
-        case (name, "is", test):
-            return f"{quoted(name)}.is.{test}"
-        case (name, operator, value):
-            return f"{quoted(name)}.{operator}.{_value(value)}"
-    raise AssertionError(tree)
-
-
-def _value(value: Any) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else quoted(str(value))
-
-
-def holds(tree: Any, fields: dict[str, Any]) -> bool:
-    """The plain meaning: a comparison with an empty field is false, `ne` true."""
-    match tree:
-        case ("and", list(parts)):
-            return all(holds(part, fields) for part in parts)
-        case ("or", list(parts)):
-            return any(holds(part, fields) for part in parts)
-        case ("not", part):
-            return not holds(part, fields)
-        case (name, "is", test):
-            return (fields[name] is None) == (test == "null")
-        case (name, operator, given):
-            value = fields[name]
-            if value is None:
-                return bool(operator == "ne")
-            mine = comparable(name, value)
-            if operator == "in":
-                return mine in [comparable(name, one) for one in given]
-            theirs = comparable(name, given)
-            return bool(
-                {
-                    "eq": mine == theirs,
-                    "ne": mine != theirs,
-                    "lt": mine < theirs,
-                    "lte": mine <= theirs,
-                    "gt": mine > theirs,
-                    "gte": mine >= theirs,
-                }[operator]
-            )
-    raise AssertionError(tree)
-
-
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=conditions())
 async def test_a_filter_finds_what_its_plain_meaning_finds(people: Any, tree: Any) -> None:
     base, editor, records = people
-    found = await editor.get(base.path(), params={"filter": spelled(tree), "limit": 1000})
+    found = await editor.get(base.path(), params={"filter": compact(tree), "limit": 1000})
     assert found.status_code == 200, found.text
     expected = [record["id"] for record in records if holds(tree, record["fields"])]
     assert [record["id"] for record in found.json()["records"]] == expected

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import random
-import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -14,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import ids
-from core.filter.dates import relative
 from core.filter.tree import MAX_DEPTH
 from db.data import names
 from db.data.ddl.base import Sql
 from tests.api.data.conftest import Client
+from tests.api.data.plain import MATCHES, as_json, compact, holds, quoted
 from tests.api.data.world import FIELDS, Base, World
 
 ODD = FIELDS[-1]["name"]
@@ -63,7 +61,6 @@ POOLS: dict[str, list[Any]] = {
     "Data": [{"a": 1}, [], 0],
     ODD: TEXTS,
 }
-MATCHES = ("contains", "starts_with", "ends_with", "ieq", "icontains", "istarts_with", "iends_with")
 ORDERED = ("eq", "ne", "lt", "lte", "gt", "gte")
 TEXT_LIKE = ("Name", "Note", "Status", "Mail", "Site", ODD)
 DAY_WORDS = ["today", "yesterday", "tomorrow", "7_days_ago", "1_weeks_ahead"]
@@ -76,10 +73,6 @@ SPAN_WORDS = [
     "next_7_days",
     "last_2_months",
 ]
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @pytest.fixture(scope="module")
@@ -158,112 +151,6 @@ def depth(tree: Any) -> int:
         case ("not", part):
             return 1 + depth(part)
     return 1
-
-
-def compact(tree: Any) -> str:
-    match tree:
-        case ("and" | "or" as group, list(parts)):
-            return f"{group}({','.join(map(compact, parts))})"
-        case ("not", part):
-            return f"not({compact(part)})"
-        case (name, "is", test):
-            return f"{quoted(name)}.is.{test}"
-        case (name, operator, list(values)):
-            return f"{quoted(name)}.{operator}.({','.join(map(_word, values))})"
-        case (name, operator, value):
-            return f"{quoted(name)}.{operator}.{_word(value)}"
-    raise AssertionError(tree)
-
-
-def _word(value: Any) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else quoted(str(value))
-
-
-def as_json(tree: Any) -> Any:
-    match tree:
-        case ("and" | "or" as group, list(parts)):
-            return {group: [as_json(part) for part in parts]}
-        case ("not", part):
-            return {"not": as_json(part)}
-        case (name, operator, value):
-            return {"field": name, "op": operator, "value": value}
-    raise AssertionError(tree)
-
-
-def plain(name: str, value: Any) -> Any:
-    """What Python compares."""
-    if name == "Amount":
-        return Decimal(str(value))
-    return datetime.fromisoformat(value) if name == "At" else value
-
-
-def span(name: str, given: Any) -> tuple[Any, Any, bool]:
-    """The lowest value that `given` means, the highest or the one after it, and which of the two that is."""
-    found = relative(given, "UTC") if name in ("Due", "At") else None
-    if found is None:
-        return plain(name, given), plain(name, given), False
-    first, end = found.bounds(datetime.now(UTC), as_moments=name == "At")
-    return plain(name, first), plain(name, end), True
-
-
-def matches(operator: str, mine: str, part: str) -> bool:
-    if operator.startswith("i"):
-        mine, part, operator = mine.casefold(), part.casefold(), operator[1:]
-    tests = {"contains": part in mine, "starts_with": mine.startswith(part), "ends_with": mine.endswith(part)}
-    return tests.get(operator, mine == part)
-
-
-def searched(mine: str, query: str) -> bool:
-    have = {word.lower() for word in re.findall(r"\w+", mine)}
-    return all((word.lstrip("-").lower() in have) != word.startswith("-") for word in query.split())
-
-
-def holds(tree: Any, fields: dict[str, Any]) -> bool:
-    """The plain meaning: of an empty field a comparison is false, and what denies is true."""
-    match tree:
-        case ("and", list(parts)):
-            return all(holds(part, fields) for part in parts)
-        case ("or", list(parts)):
-            return any(holds(part, fields) for part in parts)
-        case ("not", part):
-            return not holds(part, fields)
-        case (name, "is", test):
-            return (fields[name] is None) == (test == "null")
-        case (name, "ne", given):
-            return not holds((name, "eq", given), fields)
-        case (name, "not_in", given):
-            return not holds((name, "in", given), fields)
-        case (name, "has_none", given):
-            return not holds((name, "has_any", given), fields)
-    name, operator, given = tree
-    if fields[name] is None:
-        return False
-    mine = plain(name, fields[name])
-    if name == "Tags":
-        tests = {
-            "eq": set(mine) == set(given),
-            "has_any": bool(set(mine) & set(given)),
-            "has_all": set(mine) >= set(given),
-        }
-        return tests[operator]
-    if operator in MATCHES:
-        return matches(operator, mine, given)
-    if operator == "search":
-        return searched(mine, given)
-    if operator == "in":
-        return any(holds((name, "eq", one), fields) for one in given)
-    if operator == "between":
-        return holds((name, "gte", given[0]), fields) and holds((name, "lte", given[1]), fields)
-    first, last, is_open = span(name, given)
-    at_most = mine < last if is_open else mine <= last
-    return bool({
-        "eq": mine >= first and at_most,
-        "within": mine >= first and at_most,
-        "lt": mine < first,
-        "lte": at_most,
-        "gt": not at_most,
-        "gte": mine >= first,
-    }[operator])  # fmt: skip
 
 
 async def queried(http: httpx.AsyncClient, base: Base, body: Any) -> dict[str, Any]:
