@@ -1,6 +1,7 @@
-"""Upkeep that must not wait: months' partitions made ahead of time, and old idempotency rows let go."""
+"""Upkeep that must not wait: months' partitions made ahead of time, old idempotency rows and changes let go."""
 
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
 
 import structlog
 from temporalio import activity
@@ -11,6 +12,7 @@ from db.activity import partitions as activity_partitions
 from db.audit import partitions as audit_partitions
 from db.control import clusters, idempotency_expiry
 from db.data import upkeep
+from db.data.upkeep import Drop
 from db.faults import Fault, fault
 from db.router import Clusters
 from db.sessions import ActivitySession, AuditSession, ControlSession
@@ -32,6 +34,14 @@ class Expired(Outcome):
     """How many idempotency rows were let go."""
 
     rows: int
+    clusters_missed: list[str] = []
+
+
+class Dropped(Outcome):
+    """How many months of change logs were dropped; for each cluster whose next one is still needed, by what."""
+
+    partitions: int
+    still_needed: dict[str, str] = {}
     clusters_missed: list[str] = []
 
 
@@ -93,6 +103,35 @@ class PartitionActivities:
                 missed.append(_missed(cluster_id, error))
         return Expired(rows=rows, clusters_missed=missed)
 
+    @activity.defn
+    async def drop_change_partitions(self, _: Subject) -> Dropped:
+        """Drop the change logs' months that are too old and that nobody needs. Repeating it finds none."""
+        now = datetime.now(UTC)
+        dropped, needed, missed = 0, dict[str, str](), []
+        for cluster_id in await self._clusters():
+            try:
+                async for month, said in self._drop_at(cluster_id, now):
+                    if said is Drop.DROPPED:
+                        dropped += 1
+                    elif said is not Drop.ABSENT:
+                        needed[cluster_id] = f"{month:%Y-%m}: {said}"
+                    activity.heartbeat(cluster_id)
+            except Exception as error:
+                # Where a reader holds the log for long, trying again at once would only hold up the writers.
+                missed.append(_missed(cluster_id, error, Fault.BUSY))
+        return Dropped(partitions=dropped, still_needed=needed, clusters_missed=missed)
+
+    async def _drop_at(self, cluster_id: str, now: datetime) -> AsyncIterator[tuple[date, Drop]]:
+        """Drop a cluster's old months from the first one on, up to one that is needed."""
+        async with self._data.connection(cluster_id) as conn:
+            log = await upkeep.change_log(conn)
+        for month in retention.months_past(log.months, log.kept_days, now) if log else ():
+            async with self._data.transaction(cluster_id) as conn:
+                said = await upkeep.drop_partition(conn, month)
+            yield month, said
+            if said not in (Drop.DROPPED, Drop.ABSENT):
+                return
+
     async def _expire_at(self, cluster_id: str, before: datetime) -> int:
         rows = 0
         for _ in range(_BATCHES_MAX):
@@ -109,9 +148,10 @@ class PartitionActivities:
             return [cluster.id for cluster in await clusters.every(session)]
 
 
-def _missed(cluster_id: str, error: Exception) -> str:
+def _missed(cluster_id: str, error: Exception, *also: Fault) -> str:
     """Go on to the next cluster when this one is away; tomorrow's run, and months of head start, make up for it."""
-    if fault(error) is not Fault.AWAY:
+    found = fault(error)
+    if found not in (Fault.AWAY, *also):
         raise error
-    _log.warning("cluster away", cluster_id=cluster_id, problem=type(error).__name__)
+    _log.warning(f"cluster {found}", cluster_id=cluster_id, problem=type(error).__name__)
     return cluster_id

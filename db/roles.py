@@ -53,7 +53,6 @@ ROLES: tuple[Role, ...] = (
     Role("tenant_reader", login=False, attributes="bypassrls"),
     Role("tenant_members", login=False),
     Role("changes_writer", login=False, attributes="bypassrls"),
-    Role("changes_purger", login=False),
     Role("activity_purger", login=False),
     *(
         Role(OWNERS[database], (database,), settings={"search_path": SCHEMAS[database]})

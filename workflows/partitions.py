@@ -1,4 +1,4 @@
-"""Daily upkeep: partitions ahead of time, idempotency rows past their day."""
+"""Daily upkeep: partitions ahead of time, idempotency rows and change logs past their days."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,12 +20,15 @@ class Maintained(BaseModel):
 
     partitions_made: int
     idempotency_expired: int
+    partitions_dropped: int
+    still_needed: dict[str, str]
+    """By cluster, the month of the change log that is old enough to go, and what keeps it."""
     clusters_missed: list[str]
 
 
 @workflow.defn
 class MaintainPartitions(Process):
-    """Makes the coming months' partitions in every database and lets old idempotency rows go."""
+    """Makes the coming months' partitions in every database, and lets go of old idempotency rows and changes."""
 
     @workflow.run
     async def run(self, start: Start) -> Maintained:
@@ -33,7 +36,7 @@ class MaintainPartitions(Process):
         return await self.carry_out(start, self._work)
 
     async def _work(self) -> Maintained:
-        self.expect("logs", "changes", "idempotency")
+        self.expect("logs", "changes", "idempotency", "retention")
         subject = Subject(**self.subject)
         logs = await self.step(
             "logs", Do.ensure_log_partitions, subject, LOCKY, label="audit and activity, months ahead"
@@ -44,8 +47,16 @@ class MaintainPartitions(Process):
         expired = await self.step(
             "idempotency", Do.expire_idempotency, subject, SWEEP, label="keys older than a day"
         )
+        # After the keys, which are answered from the change log.
+        dropped = await self.step(
+            "retention", Do.drop_change_partitions, subject, SWEEP, label="months past what is kept"
+        )
         return Maintained(
             partitions_made=logs.made + changes.made,
             idempotency_expired=expired.rows,
-            clusters_missed=sorted({*changes.clusters_missed, *expired.clusters_missed}),
+            partitions_dropped=dropped.partitions,
+            still_needed=dropped.still_needed,
+            clusters_missed=sorted(
+                {*changes.clusters_missed, *expired.clusters_missed, *dropped.clusters_missed}
+            ),
         )

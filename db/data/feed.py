@@ -28,9 +28,9 @@ MAX_SCANNED = 5_000
 # A value that is kept compressed is looked at before anybody knows how large it is.
 _COMPRESSED_WEIGHT = 16
 
-# What is older than a day's 23.5 hours for each day that the log is kept may soon be deleted; whoever begins at the
+# What is older than a day's 23.5 hours for each day that the log is kept may soon be let go; whoever begins at the
 # oldest has until then to come further.
-_START_HOURS, _EXPIRED_MINUTES = 23, 23 * 60 + 30
+_START, _EXPIRED = "23 hours", "23 hours 30 minutes"
 
 
 class Place(NamedTuple):
@@ -77,9 +77,11 @@ _BELOW = "(c.generation, c.xid) < (($1 ->> 'generation')::bigint, pg_snapshot_xm
 _AFTER = "(c.generation, c.xid, c.seq) > (($1 ->> 'g')::bigint, ($1 ->> 'x')::xid8, ($1 ->> 's')::bigint)"
 _ORDER = "order by c.generation, c.xid, c.seq"
 _MS = "(extract(epoch from {}) * 1000)::bigint"
-_KEPT = "(select i.changes_kept_days from platform.identity i)"
-_OLD_ENOUGH = f"""c.changed_at >= case when $1 ? 'at' then '-infinity'
-                                  else now() - {_KEPT} * interval '{_START_HOURS} hours' end"""
+# Where the log is kept for longer than it was, what was let go before does not come back. By an hour, since the order
+# is not that of `changed_at`: a place after the first change that is left may be before one that is not.
+_OLDEST = """(select greatest(now() - i.changes_kept_days * interval '{}', i.changes_since + interval '1 hour')
+                from platform.identity i)"""
+_OLD_ENOUGH = f"""c.changed_at >= case when $1 ? 'at' then '-infinity' else {_OLDEST.format(_START)} end"""
 
 
 def _values(doc: str) -> str:
@@ -118,7 +120,7 @@ _READ = Statement(
     kept as (
       select c.*, sum(octet_length(c.entry)) over (order by c.m rows unbounded preceding) as bytes from named c)
     select null::json, json_build_object(
-      'expired', ($1 ->> 'at')::bigint < {_MS.format(f"now() - {_KEPT} * interval '{_EXPIRED_MINUTES} minutes'")},
+      'expired', ($1 ->> 'at')::bigint < {_MS.format(_OLDEST.format(_EXPIRED))},
       'watermark', pg_snapshot_xmin(pg_current_snapshot())::text, 'now', {_MS.format("now()")},
       'scanned', (select count(*) from scanned),
       'last', (select json_build_array({_PLACE}, {_MS.format("c.changed_at")})

@@ -26,7 +26,8 @@ MAX_LOOKED_AT = 1_000
 """How many records one page of a table's past looks at; not all of them need have been there then."""
 _KEPT = 256
 _AT = "($1 ->> 'at')::timestamptz"
-_OLDEST = "(select now() - make_interval(days => i.changes_kept_days) from platform.identity i)"
+_OLDEST = """(select greatest(now() - make_interval(days => i.changes_kept_days), i.changes_since)
+                from platform.identity i)"""
 _CAN_BE_ASKED = f"({_AT} between {_OLDEST} and now())"
 _ANSWERABLE = f"""case when {_AT} < {_OLDEST} then json_build_object('oldest', {_OLDEST})
                        when {_AT} > now() then json_build_object('future', true)"""

@@ -249,8 +249,9 @@ async def test_no_function_is_everybodys(databases: Databases) -> None:
 DEFINERS = {
     "control": {"gateway.add_usage", "gateway.authenticate", "gateway.limits", "gateway.touch_tokens",
                 "control.check_balance", "control.lock_key", "control.post_ledger"},
-    "data": {"platform.ensure_partitions", "platform.enter", "platform.enter_to_write", "platform.log_create",
-             "platform.log_delete", "platform.log_update", "platform.remember"},
+    "data": {"platform.drop_partition", "platform.ensure_partitions", "platform.enter", "platform.enter_to_write",
+             "platform.enter_together", "platform.log_create", "platform.log_delete", "platform.log_update",
+             "platform.remember", "platform.remember_together"},
     "audit": {"audit.add_admin_events", "audit.add_security_events", "audit.ensure_partitions"},
     "activity": {"activity.add_access_logs", "activity.add_resource_events", "activity.ensure_partitions"},
     "alarms": set[str](),

@@ -24,7 +24,7 @@ from core.ids import Ulid, new
 from db import engines
 from db.router import Clusters
 from db.sessions import ActivitySession, AlarmsSession, AuditSession, ControlSession, sessions
-from tests import seeds
+from tests import months, seeds
 from tests.conftest import Databases
 from tests.parts import PAYMENTS_KEY, Receiver, Sandbox, receiver, sandbox
 from tests.workflows.conftest import Faults, Platform, starting
@@ -45,6 +45,7 @@ METERING = (
     "detect_alerts",
     "request_work",
 )
+UPKEEP = ("ensure_log_partitions", "ensure_change_partitions", "expire_idempotency", "drop_change_partitions")
 
 
 def holders(databases: Databases, sandbox: Sandbox, queue: str) -> list[object]:
@@ -525,6 +526,30 @@ async def test_upkeep_runs(platform: Platform) -> None:
         "control", "select state from control.operations where workflow_id = $1", name
     )
     assert row["state"] == "succeeded"
+    status = await handle.query("status")
+    assert [(step["name"], step["state"]) for step in status["steps"]] == [
+        ("logs", "done"), ("changes", "done"), ("idempotency", "done"), ("retention", "done"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("activity", UPKEEP)
+async def test_upkeep_is_done_once_whatever_breaks_in_it(platform: Platform, activity: str) -> None:
+    async with platform.databases.own("data") as conn:
+        before = await months.there(conn)
+        await conn.execute("select platform.ensure_partitions($1, 1)", months.month(8))
+        await months.relayed(conn)
+        platform.faults.at(activity, "before", ConnectionResetError("gone"))
+        platform.faults.at(activity, "after", ConnectionResetError("gone"))
+        result = await platform.client.execute_workflow(
+            "MaintainPartitions",
+            Start(kind="partitions", subject_id="partitions"),
+            id=f"partitions-{new()}",
+            task_queue="maintenance",
+        )
+        assert (result["still_needed"], result["clusters_missed"]) == ({}, [])
+        # What a try did that was not heard of is done all the same.
+        assert result["partitions_dropped"] == (0 if activity == UPKEEP[-1] else 2)
+        assert await months.there(conn) == before
 
 
 async def test_a_refill_is_written_down_under_an_id_that_follows_from_its_operation(

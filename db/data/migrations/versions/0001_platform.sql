@@ -6,8 +6,10 @@ create domain platform.ulid as text collate "C" check (value ~ '^[0-7][0-9a-hjkm
 create table platform.identity (
   one boolean primary key default true check (one),
   cluster_id text not null,
-  -- How long the change log is kept here: whoever deletes from it leaves what is younger.
-  changes_kept_days int not null default 90 check (changes_kept_days between 1 and 3650)
+  -- How long the change log is kept here, at the least: whoever lets go of it leaves what is younger.
+  changes_kept_days int not null default 90 check (changes_kept_days between 1 and 3650),
+  -- What changed before was let go. No setting brings it back.
+  changes_since timestamptz not null default '-infinity'
 );
 
 -- One row per tenant that lives or lived here; in no publication.
@@ -34,9 +36,11 @@ create table platform.schema_steps (
 
 create sequence platform.changes_seq cache 32;
 
--- The change log. Plain text ids, not the domain: a publication's row filter refuses user-defined types.
+-- The change log. Plain text ids, not the domain: a publication's row filter refuses user-defined types. Nor are they
+-- checked again, which costs more than an index entry: whoever writes was checked when he entered, records by their
+-- table, and the others are the triggers' own.
 create table platform.changes (
-  tenant_id text collate "C" not null check (tenant_id ~ '^[0-7][0-9a-hjkmnp-tv-z]{25}$'),
+  tenant_id text collate "C" not null,
   generation bigint not null,
   xid xid8 not null default pg_current_xact_id(),
   seq bigint not null default nextval('platform.changes_seq'),
@@ -114,11 +118,87 @@ begin
 end $$;
 select platform.ensure_partitions((now() - interval '1 month')::date, 4);
 
+-- Drops a month of the change log that nobody needs: answers 'dropped' or 'absent', or what still needs it. The log
+-- goes from its beginning, without holes: the trash, the past and the feed all take it that what came later is there.
+-- Everything is looked up in indexes, the last of it while writers wait.
+create function platform.drop_partition(p_month date) returns text
+language plpgsql volatile security definer set search_path = '' set enable_seqscan = off as $$
+declare
+  name text := 'changes_y' || to_char(p_month, 'YYYY') || 'm' || to_char(p_month, 'MM');
+  over timestamptz := (date_trunc('month', p_month::timestamp) + interval '1 month') at time zone 'UTC';
+  is_beyond text := format('select exists (select from platform.%I c where (c.xid, c.seq) > ($1, $2) and c.origin = $3)',
+                           name);
+  here platform.identity;
+  reached platform.relay_cursors;
+  deleted record;
+  is_needed boolean;
+begin
+  -- One at a time, since two that have looked at the month would wait for each other.
+  select * into here from platform.identity for update;
+  if to_regclass('platform.' || name) is null then
+    return 'absent';
+  end if;
+  -- An hour more than what is kept: a call that could still ask for it may be under way.
+  if (over < now() - make_interval(hours => 24 * here.changes_kept_days + 1)) is not true then
+    return 'young';
+  end if;
+  perform from pg_catalog.pg_inherits i join pg_catalog.pg_class p on p.oid = i.inhrelid
+    where i.inhparent = 'platform.changes'::regclass and p.relname < name;
+  if found then
+    return 'older months';
+  end if;
+  -- A repeated call is answered with what it wrote, from here. A key is as old as its changes, and may outlive its day
+  -- where the upkeep is late.
+  perform from platform.idempotency i where i.created_at < over;
+  if found then
+    return 'idempotency';
+  end if;
+  -- What no relay has carried is in no activity and on no bill. Of a moved tenant's rows the xids are another
+  -- cluster's, where they were relayed. Before the first relay has come nothing was.
+  select * into reached from platform.relay_cursors r order by r.xid, r.seq limit 1;
+  execute is_beyond into is_needed using coalesce(reached.xid, '0'), coalesce(reached.seq, 0), here.cluster_id;
+  if is_needed then
+    return 'relay';
+  end if;
+  -- A table's trash may reach back further than what is kept for all: each table's last deletion tells.
+  for deleted in execute format($q$
+    with recursive last as (
+      (select c.tenant_id, c.table_id, c.changed_at from platform.%1$I c where c.action = 'delete'
+        order by c.tenant_id desc, c.table_id desc, c.changed_at desc limit 1)
+      union all
+      select before.* from last cross join lateral (
+        select c.tenant_id, c.table_id, c.changed_at from platform.%1$I c
+         where c.action = 'delete' and (c.tenant_id, c.table_id) < (last.tenant_id, last.table_id)
+         order by c.tenant_id desc, c.table_id desc, c.changed_at desc limit 1) before)
+    select * from last$q$, name)
+  loop
+    if to_regclass(format('%I.tables', 'tenant_' || deleted.tenant_id)) is not null then
+      execute format('select exists (select from %I.tables t where t.id = $1'
+                     ' and $2 > now() - make_interval(hours => 24 * t.trash_days + 1))', 'tenant_' || deleted.tenant_id)
+        into is_needed using deleted.table_id, deleted.changed_at;
+      if is_needed then
+        return 'trash';
+      end if;
+    end if;
+  end loop;
+  -- The parent first, as every reader and writer does. What was committed since we looked is beyond where the relay
+  -- was then; whoever has written without committing is waited for.
+  lock table only platform.changes in access exclusive mode;
+  execute is_beyond into is_needed using coalesce(reached.xid, '0'), coalesce(reached.seq, 0), here.cluster_id;
+  if is_needed then
+    return 'relay';
+  end if;
+  execute format('drop table platform.%I', name);
+  update platform.identity set changes_since = greatest(changes_since, over);
+  return 'dropped';
+end $$;
+
 -- Entering a tenant --------------------------------------------------------------------------------------------
 
 -- The claims are one setting of four words, tenant, workspace, base and role: what is set is given back at the end
 -- of every transaction, and what is compared is looked up, so one costs less than four. What a writer's change rows
--- say of him is another: generation, origin, schema version, operation, token and actor.
+-- say of him is another: generation, origin, schema version, operation, token and actor. Where several write
+-- together, a third one has the operation of each record.
 --
 -- VOLATILE, so that a fence's row is read with a snapshot taken after the lock was had: a cutover that held it is
 -- seen. Few statements, and few expressions outside of them: plpgsql sets up each one anew in every transaction.
@@ -200,6 +280,36 @@ language sql volatile security definer set search_path = '' as $$
   values (p_tenant, p_token, p_key, p_hash, p_operation, p_status,
           case when p_coercions is null then p_answer::jsonb
                else jsonb_set(p_answer::jsonb, '{0,coercions}', p_coercions::jsonb) end)
+$$;
+
+-- Enters for several writes of one token, each with an operation, a record and perhaps a key of its own: refused with
+-- PB309 where one of the keys was used before or is in use, since such a call is answered by itself.
+create function platform.enter_together(
+  p_tenant text, p_claims text, p_generation bigint, p_catalog bigint, p_schema_version bigint, p_token text,
+  p_actor text, p_operations text[], p_ids text[], p_keys text[]) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+  perform platform.enter_to_write(p_tenant, p_claims, p_generation, p_catalog, p_schema_version, p_token, p_actor,
+                                  p_operations[1], null, null),
+          set_config('pb.operations', jsonb_object(p_ids, p_operations::platform.ulid[]::text[])::text, true);
+  if not (select bool_and(pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', p_tenant, p_token, k), 1)))
+            from unnest(p_keys) k where k is not null)
+     or exists (select from platform.idempotency i
+                 where i.tenant_id = p_tenant and i.token_id = p_token and i.key = any (p_keys)) then
+    raise exception 'a call with one of these Idempotency-Keys is under way or done' using errcode = 'PB309';
+  end if;
+end $$;
+
+-- What `remember` does, for each of several writes that is in `p_answer`, by the id of its record.
+create function platform.remember_together(
+  p_tenant text, p_token text, p_keys text[], p_hashes text[], p_operations text[], p_ids text[], p_status int,
+  p_answer json) returns void
+language sql volatile security definer set search_path = '' as $$
+  insert into platform.idempotency (tenant_id, token_id, key, request_hash, operation_id, status, answer)
+  select p_tenant, p_token, k.key, k.hash, k.operation_id, p_status, jsonb_build_array(a.answer)
+    from unnest(p_keys, p_hashes, p_operations, p_ids) k(key, hash, operation_id, id)
+    join json_array_elements(p_answer) a(answer) on a.answer ->> 'id' = k.id
+   where k.key is not null
 $$;
 
 -- One call per request. `p_sql` is compiled by db/data for one table version and runs as the tenant's role.
@@ -294,6 +404,37 @@ begin
   if p_key is not null then
     perform pg_catalog.set_config('role', 'none', true);
     perform platform.remember(p_tenant, p_token, p_key, p_hash, p_operation, p_status, hint, p_coercions);
+  end if;
+end $$;
+
+-- Several writes of one token to one table, of one record each, all of them or none: one fence, one commit and one
+-- statement for what was asked for at the same time. `p_sql` is prepared, and takes what a write's does, but that $4
+-- has the version that each record must have, null for any; it answers (body json, affected int, hint json), of those
+-- that it did as they were asked for: records, and `{"id", "version"}`, in the same order. What it leaves out is then
+-- done by itself.
+create function platform.write_together(
+  p_tenant text, p_claims text, p_generation bigint, p_catalog bigint, p_schema_version bigint, p_token text,
+  p_actor text, p_name text, p_sql text, p_params json, p_ids text[], p_versions bigint[], p_operations text[],
+  p_keys text[], p_hashes text[], p_status int, out body json, out hint json)
+language plpgsql volatile security invoker as $$
+declare
+  affected int;
+begin
+  perform platform.enter_together(p_tenant, p_claims, p_generation, p_catalog, p_schema_version, p_token, p_actor,
+                                  p_operations, p_ids, p_keys),
+          pg_catalog.set_config('role', 'tenant_' || p_tenant, true);
+  if p_sql is not null then
+    perform from pg_catalog.pg_prepared_statements p where p.name = p_name;
+    if not found then
+      execute pg_catalog.format('prepare %I (jsonb, text[], text, bigint[], boolean) as %s', p_name, p_sql);
+    end if;
+  end if;
+  execute pg_catalog.format('execute %I (%L, %L, %L, %L, true)', p_name, p_params, p_ids, coalesce(p_actor, p_token),
+                            p_versions)
+    into body, affected, hint;
+  if hint is not null and p_keys is not null then
+    perform pg_catalog.set_config('role', 'none', true);
+    perform platform.remember_together(p_tenant, p_token, p_keys, p_hashes, p_operations, p_ids, p_status, hint);
   end if;
 end $$;
 
@@ -434,6 +575,7 @@ create function platform.log_create() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   w text[] := string_to_array(current_setting('pb.writer', true), ' ', '');
+  operations jsonb := nullif(current_setting('pb.operations', true), '');
 begin
   if w[1] is null then
     w := platform.worker(tg_argv[0]);
@@ -442,7 +584,7 @@ begin
                                 generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version,
          case when n.version = 1 then 'create' else 'restore' end, null, to_jsonb(n),
-         w[1]::bigint, w[2], w[3]::bigint, w[4], w[5], w[6]
+         w[1]::bigint, w[2], w[3]::bigint, coalesce(operations ->> n.id, w[4]), w[5], w[6]
     from new_rows n;
   return null;
 end $$;
@@ -451,6 +593,7 @@ create function platform.log_update() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   w text[] := string_to_array(current_setting('pb.writer', true), ' ', '');
+  operations jsonb := nullif(current_setting('pb.operations', true), '');
 begin
   if w[1] is null then
     w := platform.worker(tg_argv[0]);
@@ -458,7 +601,7 @@ begin
   insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
                                 generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], n.id, n.version, 'update', to_jsonb(o), to_jsonb(n),
-         w[1]::bigint, w[2], w[3]::bigint, w[4], w[5], w[6]
+         w[1]::bigint, w[2], w[3]::bigint, coalesce(operations ->> n.id, w[4]), w[5], w[6]
     from new_rows n join old_rows o on o.id = n.id;
   return null;
 end $$;
@@ -467,6 +610,7 @@ create function platform.log_delete() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   w text[] := string_to_array(current_setting('pb.writer', true), ' ', '');
+  operations jsonb := nullif(current_setting('pb.operations', true), '');
 begin
   if w[1] is null then
     w := platform.worker(tg_argv[0]);
@@ -474,7 +618,7 @@ begin
   insert into platform.changes (tenant_id, workspace_id, base_id, table_id, record_id, version, action, before, after,
                                 generation, origin, schema_version, operation_id, token_id, actor_id)
   select tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3], o.id, o.version + 1, 'delete', to_jsonb(o), null,
-         w[1]::bigint, w[2], w[3]::bigint, w[4], w[5], w[6]
+         w[1]::bigint, w[2], w[3]::bigint, coalesce(operations ->> o.id, w[4]), w[5], w[6]
     from old_rows o;
   return null;
 end $$;
@@ -528,17 +672,21 @@ end $body$;
 
 revoke all on all functions in schema platform from public;
 
-grant usage on schema platform to data_api, tenant_owner, tenant_reader, tenant_members, changes_writer, changes_purger,
+grant usage on schema platform to data_api, tenant_owner, tenant_reader, tenant_members, changes_writer,
   schema_worker, tenants_worker, metering_worker, maintenance_worker;
 
 grant execute on function platform.enter(text, text, bigint, bigint),
   platform.enter_to_write(text, text, bigint, bigint, bigint, platform.ulid, platform.ulid, platform.ulid, text, text),
+  platform.enter_together(text, text, bigint, bigint, bigint, text, text, text[], text[], text[]),
   platform.remember(text, text, text, text, text, int, json, json),
+  platform.remember_together(text, text, text[], text[], text[], text[], int, json),
   platform.read(text, text, bigint, bigint, text, text, json, text[]),
   platform.write(text, text, bigint, bigint, bigint, text, text, text, text, text, int, text, text, text, text, json,
                  text[], bigint[], int, int, json),
   platform.write_rows(text, text, bigint, bigint, bigint, text, text, text, text, text, int, text, text, text, json,
-                      text[], boolean, int[], json, json) to data_api;
+                      text[], boolean, int[], json, json),
+  platform.write_together(text, text, bigint, bigint, bigint, text, text, text, text, json, text[], bigint[], text[],
+                          text[], text[], int) to data_api;
 
 grant insert on platform.changes to changes_writer;
 grant usage on sequence platform.changes_seq to changes_writer;
@@ -546,7 +694,7 @@ grant select on platform.fences, platform.identity to changes_writer;
 grant execute on function platform.worker(text) to changes_writer;
 
 grant select on platform.changes to tenant_members;
-grant select (changes_kept_days) on platform.identity to tenant_members;
+grant select (changes_kept_days, changes_since) on platform.identity to tenant_members;
 create policy changes_of_my_base on platform.changes for select to tenant_members
   using (current_user = 'tenant_' || tenant_id
          and workspace_id = (select nullif(split_part(current_setting('pb.claims', true), ' ', 2), ''))
@@ -554,12 +702,10 @@ create policy changes_of_my_base on platform.changes for select to tenant_member
 
 grant select on platform.changes to maintenance_worker;
 create policy changes_of_the_relay on platform.changes for select to maintenance_worker using (true);
-grant select, delete on platform.changes to changes_purger;
-create policy changes_of_the_purger on platform.changes for all to changes_purger using (true) with check (false);
 grant select, insert, update on platform.relay_cursors to maintenance_worker;
 grant select on platform.identity, platform.fences to maintenance_worker, schema_worker, tenants_worker, metering_worker;
 grant select, delete on platform.idempotency to maintenance_worker;
-grant execute on function platform.ensure_partitions(date, int) to maintenance_worker;
+grant execute on function platform.ensure_partitions(date, int), platform.drop_partition(date) to maintenance_worker;
 
 grant execute on function platform.log_create(), platform.log_update(), platform.log_delete(), platform.pair_links()
   to tenant_owner;
