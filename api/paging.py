@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -24,6 +25,8 @@ _MAX_CURSOR_CHARS = 50_000
 _MAX_PLAIN_CURSOR_CHARS = 6_000
 """The same for lists whose order is fixed."""
 _MAX_AGE_S = 86_400
+_KEPT = 4_096
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
 Cursor = Annotated[
@@ -64,14 +67,14 @@ class Cursors:
         max_age_s: float = _MAX_AGE_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._secret = secret.encode()
-        self._secrets = [self._secret] if previous is None else [self._secret, previous.encode()]
+        self._secret = _key(secret)
+        self._secrets = [self._secret] if previous is None else [self._secret, _key(previous)]
         self._max_age_s = max_age_s
         self._clock = clock
 
     def write(self, query: str, position: Any) -> str:
         """Return the cursor that stands for `position`, a JSON value, in `query`."""
-        body = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
+        body = _dumps(position).encode()
         signed = int(self._clock()).to_bytes(_AGE_BYTES) + _digest(query) + body
         return base64.urlsafe_b64encode(_mac(self._secret, signed) + signed).rstrip(b"=").decode()
 
@@ -126,9 +129,16 @@ def _decoded(cursor: str) -> bytes:
     return raw
 
 
+def _key(secret: str) -> bytes:
+    """Return the key that a secret of any length makes."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+@lru_cache(_KEPT)
 def _digest(query: str) -> bytes:
     return hashlib.sha256(query.encode()).digest()[:_QUERY_BYTES]
 
 
 def _mac(secret: bytes, signed: bytes) -> bytes:
-    return hmac.digest(secret, signed, "sha256")[:_MAC_BYTES]
+    # Keyed BLAKE2 is a MAC by itself (RFC 7693), and costs a quarter of an HMAC here.
+    return hashlib.blake2b(signed, key=secret, digest_size=_MAC_BYTES).digest()

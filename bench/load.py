@@ -72,8 +72,8 @@ class Requests:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._made = [_request(spec, n) for n in range(_MADE)]
-        self._keyed = spec["operation"].endswith("keyed")
-        self._count = random.randrange(10**9)
+        self._counts = sum(spec["operation"].count(word) for word in ("update", "keyed"))
+        self._count = random.randrange(10**8, 8 * 10**8)  # always of nine digits
         self.may_be_shed = "rate" in spec
         # Each connection's share of the rate: who is answered late sends at once, and never more than one request.
         self.interval_s = spec["connections"] / spec["rate"] if "rate" in spec else 0.0
@@ -82,7 +82,7 @@ class Requests:
         """Return the bytes of the next request."""
         self._count += 1
         made = self._made[self._count % _MADE]
-        return made % self._count if self._keyed else made
+        return made % ((self._count,) * self._counts) if self._counts else made
 
 
 def _request(spec: dict[str, Any], n: int) -> bytes:
@@ -104,15 +104,18 @@ def _request(spec: dict[str, Any], n: int) -> bytes:
             method, body = "POST", {"records": [{"fields": values(n)} for n in range(100)]}
         case "update":
             method, path = "PATCH", f"{path}/{random.choice(ids)}"
-            body = {"fields": {"Count": random.randrange(10**9)}}
+            body = {"fields": {"Count": 0}}
         case operation:
             raise ValueError(operation)
     content = b"" if body is None else json.dumps(body).encode()
+    if method == "PATCH":  # one that changes something, each time that it is sent
+        content = content.replace(b"0", b"%d")
     head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {secret}\r\n"
     if spec["operation"].endswith("keyed"):
         head += f"Idempotency-Key: {secrets.token_hex(8)}-%d\r\n"
     if content:
-        head += f"Content-Length: {len(content)}\r\n"
+        length = len(content.replace(b"%d", b"9" * 9))
+        head += f"Content-Length: {length}\r\n"
     return head.encode() + b"\r\n" + content
 
 

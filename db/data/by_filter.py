@@ -60,12 +60,12 @@ async def _run(
 
 def _update(table: Table, condition: str, present: frozenset[str]) -> Statement:
     fields = [f for f in table.writable if f.name in present]
-    new = [statements._changed(f, extract(f, "($1 -> 'change' -> 'fields')")) for f in fields]
+    new = [statements.changed(f, extract(f, "($1 -> 'change' -> 'fields')")) for f in fields]
     row = """json_build_object('id', hit.id, 'version', coalesce(r.version, hit.version),
                                'status', case when r.id is null then 'unchanged' else 'updated' end)"""
     changed = f"""
-      update {physical(table)} r set {statements._set(fields, new)} from hit
-       where r.id = hit.id and (select n from found) <= {_MOST} and {statements._differs(fields, new)}
+      update {physical(table)} r set {statements.assigned(fields, new)} from hit
+       where r.id = hit.id and (select n from found) <= {_MOST} and {statements.differs(fields, new)}
       returning r.id, r.version"""
     unchanged = "select null::text as id, null::bigint as version"
     return _affecting(table, condition, changed if fields else unchanged, row)

@@ -25,7 +25,7 @@ async def sides(call: Call, record_id: str, known: int | None) -> bytes:
 @lru_cache(_KEPT)
 def _sides(table: Table) -> Statement:
     now = _side("r", {f.name: statements.value_of(f) for f in table.fields})
-    then = _side("c", {f.name: statements._logged(f) for f in table.fields})
+    then = _side("c", {f.name: statements.logged(f) for f in table.fields})
     return Statement(
         f"""select json_object(
                      'base' value (select {then} from platform.changes c

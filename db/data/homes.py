@@ -1,19 +1,21 @@
 """Tenants' homes: bounded pools on the data clusters, and the one call that enters a tenant."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import asyncpg
+from pydantic_core import from_json, to_json
 
 from core.errors import Unavailable
 from db import pools
-from db.data.statements import Statement
+from db.data.statements import BETWEEN, Statement
 from db.lines import Connection, Lines, connect
 from db.pools import Address
+from db.together import Together
 
 _READ = "select body, hint from platform.read($1, $2, $3, $4, $5, $6, $7, $8)"
 _WRITE = (
@@ -24,8 +26,14 @@ _ROWS = (
     "select body, replayed_status from platform.write_rows($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
     " $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
 )
-CALLS = (_READ, _WRITE, _ROWS)
+_TOGETHER = (
+    "select body, hint from platform.write_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
+    " $11, $12, $13, $14, $15, $16)"
+)
+CALLS = (_READ, _WRITE, _ROWS, _TOGETHER)
 """What a connection can call, in the order in which it has prepared them."""
+_FOR_ALL = frozenset({"PB001", "PB002"})
+"""What is refused of all calls that go together, and not for the sake of one of them."""
 _MAX_PREPARED = 200
 """A backend keeps 20 to 45 KB for each."""
 
@@ -94,6 +102,35 @@ class Rows:
     """The rows of those that stand elsewhere in it."""
 
 
+@dataclass(frozen=True, slots=True)
+class One:
+    """A write of one record that may go together with others."""
+
+    record_id: str
+    params: bytes
+    effect: Effect
+
+    @property
+    def version(self) -> int | None:
+        """The version that the record must have."""
+        return self.effect.match[0] if self.effect.match else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What no two of them that go together have in common."""
+        key = self.effect.key
+        return (self.record_id,) if key is None else (self.record_id, f"key {key.key}")
+
+
+class _Kind(NamedTuple):
+    """What calls have in common that go together."""
+
+    claims: Claims
+    catalog: int
+    schema_version: int
+    statement: Statement
+
+
 class Answer(NamedTuple):
     """What a run answered: JSON as it came, and the status of the first call where this one repeats it."""
 
@@ -102,11 +139,16 @@ class Answer(NamedTuple):
     replayed_status: int | None
 
 
+_NOTHING = Answer(b"null", None, None)
+
+
 class Home:
     """One data cluster, as the Data API's role: it may execute `platform.read`, `write` and `write_rows`."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
+        self._reads = Together(self._read_each)
+        self._writes = Together(self._write_each, lambda one: one.names)
 
     async def read(
         self,
@@ -180,6 +222,66 @@ class Home:
         row = await self._lent(claims.tenant_id, _undone if effect.is_dry else _done, 2, *head, *tail)
         return Answer(row[0], row[0], row[1])
 
+    async def read_one(
+        self, claims: Claims, catalog: int, statement: Statement, of_many: Statement, record_id: str
+    ) -> Answer:
+        """Read one record by `statement`, or, with others that are asked for at the same time, by `of_many`."""
+
+        async def alone() -> Answer:
+            return await self.read(claims, catalog, statement, b"{}", (record_id,))
+
+        return await self._reads(_Kind(claims, catalog, 0, of_many), record_id, alone)
+
+    async def write_one(
+        self, claims: Claims, catalog: int, statement: Statement, of_many: Statement, one: One
+    ) -> Answer:
+        """Write one record by `statement`, or, with others that the same token writes at the same time, by `of_many`.
+
+        Raises as `read` does. Where any of those others cannot be written, each is written by itself.
+        """
+
+        async def alone() -> Answer:
+            return await self.write(claims, catalog, one.effect, statement, one.params, (one.record_id,))
+
+        return await self._writes(_Kind(claims, catalog, one.effect.schema_version, of_many), one, alone)
+
+    async def _read_each(self, kind: "_Kind", ids: Sequence[str]) -> list[Answer | None]:
+        claims = kind.claims
+        head = (claims.tenant_id, claims.words, claims.generation, kind.catalog)
+        row = await self._lent(claims.tenant_id, _called, 0, head, kind.statement, (b"{}", ids))
+        found: list[Answer | None] = [_NOTHING] * len(ids)
+        for body, (n, version) in _each(row):
+            found[n - 1] = Answer(body, b"%d" % version, None)
+        return found
+
+    async def _write_each(self, kind: "_Kind", ones: Sequence[One]) -> list[Answer | None]:
+        claims = kind.claims
+        keys = [one.effect.key for one in ones]
+        is_keyed = any(key is not None for key in keys)
+        try:
+            row = await self._lent(
+                claims.tenant_id,
+                _called,
+                3,
+                (*_where(claims, kind.catalog, kind.schema_version), claims.token_id, claims.actor_id),
+                kind.statement,
+                (
+                    b"[" + b",".join([one.params for one in ones]) + b"]",
+                    [one.record_id for one in ones],
+                    [one.version for one in ones],
+                    [one.effect.operation_id for one in ones],
+                    [None if key is None else key.key for key in keys] if is_keyed else None,
+                    [None if key is None else key.request_hash for key in keys],
+                    next((key.status for key in keys if key is not None), None),
+                ),
+            )
+        except asyncpg.PostgresError as error:
+            if error.sqlstate in _FOR_ALL:
+                raise
+            return [None] * len(ones)
+        found = {kept["id"]: Answer(body, to_json([kept]), None) for body, kept in _each(row)}
+        return [found.get(one.record_id) for one in ones]
+
     async def close(self) -> None:
         """Close the connections; what is under way has a few seconds."""
         await self._lines.close()
@@ -224,15 +326,22 @@ class Homes:
         await asyncio.gather(*(home.close() for home in self._homes.values()))
 
 
+def _each(row: Any) -> Iterator[tuple[bytes, Any]]:
+    """Yield the records that calls together were answered, as JSON, and what was told of each."""
+    if row[0] is None:
+        return iter(())
+    return zip(row[0][1:-1].split(BETWEEN), from_json(row[1]), strict=True)
+
+
+def _where(claims: Claims, catalog: int, schema_version: int) -> tuple[Any, ...]:
+    return (claims.tenant_id, claims.words, claims.generation, catalog, schema_version)
+
+
 def _writing(claims: Claims, catalog: int, effect: Effect) -> tuple[Any, ...]:
     key = effect.key
     named = (None, None, None) if key is None else (key.key, key.request_hash, key.status)
     return (
-        claims.tenant_id,
-        claims.words,
-        claims.generation,
-        catalog,
-        effect.schema_version,
+        *_where(claims, catalog, effect.schema_version),
         claims.token_id,
         claims.actor_id,
         effect.operation_id,

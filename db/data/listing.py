@@ -2,7 +2,8 @@
 
 # ruff: noqa: S608  (see statements.py)
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from functools import lru_cache
@@ -14,8 +15,7 @@ from core.filter import All, Any, Compare, Filter, Linked, Not
 from core.record import Field, SortKey, Table
 from db.data import statements
 from db.data.conditions import compiled
-from db.data.statements import Statement, column, physical
-from db.data.statements import record as record_json
+from db.data.statements import Statement, column, physical, shape
 
 _KEPT = 1_024
 MAX_PAGE_BYTES = 4_000_000
@@ -38,7 +38,7 @@ class _Form(NamedTuple):
         return STREAM_PAGE_BYTES if self.in_lines else MAX_PAGE_BYTES
 
     def each(self, record: str) -> str:
-        """Return what a page's array is made of: between arrays, and nowhere else, PostgreSQL begins a new line."""
+        """Return what a page's array is made of: between arrays PostgreSQL begins a new line, and inside of none."""
         return f"array[{record}]" if self.in_lines else record
 
 
@@ -91,6 +91,13 @@ class Listing:
         kept.fields = ()
         return kept.lost(tables) is None
 
+    def params(self, after: Sequence[str | None] | None, limit: int) -> bytes:
+        """Return what the statement for the page after a place is given."""
+        params: dict[str, object] = {"limit": limit, "q": self.values}
+        if after is not None:
+            params["after"] = after
+        return json.dumps(params).encode()
+
     def total(self) -> Statement:
         """Return the statement that counts all records that the filter finds."""
         return Statement(
@@ -129,8 +136,9 @@ class Listing:
         first, *others = self.order
         return len(others) < 2 and (first.field in (record.ID, record.CREATED_AT) or first.field.type.indexed)
 
-    def _rows(self, form: "_Form", limit: str) -> str:
-        columns = statements.columns((*self.fields, *(key.field for key in self.order)))
+    def _rows(self, form: "_Form", limit: str, columns: Iterable[str] | None = None) -> str:
+        if columns is None:
+            columns = statements.columns((*self.fields, *(key.field for key in self.order)))
         end = f"order by {self._order} limit {limit}"
         selected = f"select {', '.join(f'r.{c}' for c in columns)} from {physical(self.table)} r"
         branches = [_ALL] if form.empty is None else after(self.order, form.empty)
@@ -148,17 +156,19 @@ class Listing:
         return ", ".join(f"r.{column(key.field)}::text" for key in self.order)
 
     def _quick(self, form: "_Form") -> str:
-        """Read a page, and its last row and the next once more: less work than to count and sum on the way."""
-        size = form.size or 0
-        last_two = f"select * from ({self._rows(form, str(size + 1))}) r offset {size - 1}"
+        """Read a page, and where its last row stands if there is a next: less work than to count and sum on the way."""
+        size, shown = form.size or 0, shape(self.fields)
+        order = dict.fromkeys(column(key.field) for key in self.order)
+        last_two = self._rows(form, str(size + 1), order)
         return f"""
-          select case when octet_length(p.body::text) <= {form.max_bytes} then p.body end,
+          select case when pg_column_size(p.body) <= {form.max_bytes} then p.body end,
                  (select (array_agg(json_build_array({self._place}) order by {self._order}))[1]
-                    from ({last_two}) r having count(*) = 2)
-            from (select coalesce(json_agg({form.each(record_json(self.fields))} order by {self._order}), '[]') as body
-                    from ({self._rows(form, str(size))}) r) p"""
+                    from (select * from ({last_two}) r offset {size - 1}) r having count(*) = 2)
+            from (select coalesce(json_agg({form.each(shown.row)} order by {self._order}), '[]') as body
+                    from ({self._rows(form, str(size))}) r {shown.join}) p"""
 
     def _exact(self, form: "_Form") -> str:
+        shown = shape(self.fields)
         limit = "($1 ->> 'limit')::int"
         # A page ends before the row that is one too many, or that would make it too large; after its last row the
         # next one begins.
@@ -170,8 +180,8 @@ class Listing:
                           then json_build_array({self._place})::text end)::json
             from (select r.*, lead(r.bytes) over (order by r.n) as bytes_next
                     from (select r.*, sum(octet_length(r.j::text)) over (order by r.n rows unbounded preceding) as bytes
-                            from (select row_number() over () as n, {record_json(self.fields)} as j, r.*
-                                    from ({self._rows(form, f"{limit} + 1")}) r) r) r) r"""
+                            from (select row_number() over () as n, row_to_json({shown.row}) as j, r.*
+                                    from ({self._rows(form, f"{limit} + 1")}) r {shown.join}) r) r) r"""
 
 
 @lru_cache(_KEPT)

@@ -2,6 +2,9 @@
 
 from core.ids import parse
 
+MAX_BYTES = 63
+"""How long a name may be: of a longer one PostgreSQL drops the rest."""
+
 
 def quoted(name: str) -> str:
     """Return `name` as an SQL identifier."""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import asyncpg
 
@@ -13,14 +12,16 @@ from core.errors import Conflict, NotFound, PlanebaseError, StaleSchema
 from core.ids import Ulid
 from core.record import Table
 from core.schema.closed import pointer
-from db.data import statements
+from db.data import grouped, statements
 from db.data.catalog import Base, Catalog
-from db.data.homes import Answer, Claims, Effect, Home, Key
+from db.data.homes import Answer, Claims, Effect, Home, Key, One
 from db.data.listing import Listing
 from db.data.refusals import MAY_BE_STALE, NO_RECORD, duplicate, translated, unique_field
 from db.data.statements import Statement
 
 _NO_PARAMS = b"{}"
+_SMALL_BYTES = 16_384
+"""How large a write may be that goes together with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Call:
 
 async def get(call: Call, record_id: str, projection: str | None) -> Answer:
     """Return one record, and its version as the hint; NotFound where there is none."""
-    answer = await read(call, statements.get(call.table, projection), _NO_PARAMS, [record_id])
+    statement, of_many = statements.get(call.table, projection), grouped.get(call.table, projection)
+    answer = await read(call, statement, _NO_PARAMS, (record_id,), of_many=of_many)
     if answer.hint is None:
         raise NotFound(NO_RECORD)
     return answer
@@ -53,10 +55,7 @@ async def page(
 
     `in_lines` each record stands in an array of its own, and a new line begins between those and nowhere else.
     """
-    params: dict[str, Any] = {"limit": limit, "q": listing.values}
-    if after is not None:
-        params["after"] = after
-    given = json.dumps(params).encode()
+    given = listing.params(after, limit)
     answer = await read(call, listing.statement(after, limit, in_lines=in_lines), given)
     if answer.body is None:
         answer = await read(call, listing.statement(after, limit, exact=True, in_lines=in_lines), given)
@@ -83,8 +82,13 @@ async def total(call: Call, listing: Listing, within_s: float) -> int | None:
 async def create(call: Call, body: Body, coercions: bytes | None = None) -> Answer:
     """Insert the records of `body` in its order, all or none; a repetition inside one call makes the same ids."""
     made = ids.batch(call.operation_id, len(body.records) + 1)[1:]
-    statement = statements.create_one(call.table) if body.one else statements.create_many(call.table)
-    return await write(call, statement, body.raw, made, body=body, status=201, coercions=coercions)
+    if body.one:
+        statement, of_many = statements.create_one(call.table), grouped.create(call.table)
+    else:
+        statement, of_many = statements.create_many(call.table), None
+    return await write(
+        call, statement, body.raw, made, body=body, status=201, coercions=coercions, of_many=of_many
+    )
 
 
 async def update(
@@ -103,7 +107,8 @@ async def replace_all(
 
 async def delete_one(call: Call, record_id: str, match: list[int] | None) -> Answer:
     """Delete one record; its version counts up once more."""
-    return await write(call, statements.delete_one(call.table), _NO_PARAMS, [record_id], match=match)
+    statement, of_many = statements.delete_one(call.table), grouped.delete(call.table)
+    return await write(call, statement, _NO_PARAMS, [record_id], match=match, of_many=of_many)
 
 
 async def delete_many(call: Call, record_ids: list[str]) -> Answer:
@@ -130,8 +135,16 @@ async def _update(
 ) -> Answer:
     if record_id is not None:
         statement = statements.update_one(call.table, present)
+        of_many = grouped.update(call.table, present) if statement.keep else None
         return await write(
-            call, statement, body.raw, [record_id], body=body, match=match, coercions=coercions
+            call,
+            statement,
+            body.raw,
+            [record_id],
+            body=body,
+            match=match,
+            coercions=coercions,
+            of_many=of_many,
         )
     statement = statements.update_many(call.table, present, uniform)
     return await write(
@@ -139,9 +152,21 @@ async def _update(
     )
 
 
-async def read(call: Call, statement: Statement, params: bytes, record_ids: Sequence[str] = ()) -> Answer:
-    """Run a statement that reads; what the database refuses is one of our refusals."""
+async def read(
+    call: Call,
+    statement: Statement,
+    params: bytes,
+    record_ids: Sequence[str] = (),
+    *,
+    of_many: Statement | None = None,
+) -> Answer:
+    """Run a statement that reads; what the database refuses is one of our refusals.
+
+    With `of_many` it is about one record, and goes together with others that are asked for at the same time.
+    """
     try:
+        if of_many is not None:
+            return await call.home.read_one(call.claims, call.base.catalog, statement, of_many, record_ids[0])
         return await call.home.read(call.claims, call.base.catalog, statement, params, record_ids)
     except asyncpg.PostgresError as error:
         refusal = await refused(call, error, None)
@@ -161,11 +186,15 @@ async def write(
     expect: int | None = None,
     status: int = 200,
     coercions: bytes | None = None,
+    of_many: Statement | None = None,
 ) -> Answer:
-    """Run a statement that writes, or answer what the same call was answered before; all of it or nothing."""
+    """Run a statement that writes, or answer what the same call was answered before; all of it or nothing.
+
+    With `of_many` it is about one record, and goes together with others that the token writes at the same time.
+    """
     expect = len(record_ids) if expect is None else expect
     effect = effect_of(call, expect=expect, match=match, status=status, coercions=coercions)
-    return await run(call, effect, statement, params, record_ids, body)
+    return await run(call, effect, statement, params, record_ids, body, of_many=of_many)
 
 
 def effect_of(
@@ -190,11 +219,16 @@ async def run(
     params: bytes,
     record_ids: Sequence[str] = (),
     body: Body | None = None,
+    *,
+    of_many: Statement | None = None,
 ) -> Answer:
     """Run a statement with an effect of its own, as `write` does."""
     claims, catalog = call.claims, call.base.catalog
     try:
         try:
+            if of_many is not None and _may_go_along(effect, params):
+                one = One(record_ids[0], params, effect)
+                return await call.home.write_one(claims, catalog, statement, of_many, one)
             return await call.home.write(claims, catalog, effect, statement, params, record_ids)
         except asyncpg.PostgresError as error:
             if error.sqlstate != "PB308":
@@ -206,6 +240,12 @@ async def run(
         if refusal is None:
             raise
         raise refusal from error
+
+
+def _may_go_along(effect: Effect, params: bytes) -> bool:
+    is_plain = not effect.is_dry and effect.coercions is None
+    # One of several versions, or of none, is more than a group compares.
+    return is_plain and len(params) <= _SMALL_BYTES and (effect.match is None or len(effect.match) == 1)
 
 
 async def refused(call: Call, error: asyncpg.PostgresError, body: Body | None) -> PlanebaseError | None:

@@ -67,8 +67,8 @@ def upserting(table: Table, key_id: str, present: frozenset[str], uniform: bool)
         )
     new = [_new(f, places[f.id], uniform) for f in settable]
     # Whoever would not be changed is locked all the same, so that what is answered of it holds.
-    changes = statements._set(settable, new)
-    differs = statements._differs(settable, new) if settable else "false"
+    changes = statements.assigned(settable, new)
+    differs = statements.differs(settable, new) if settable else "false"
     key_place = f"c{places[key.id]}"
     inputs = f"""
       select e.n, e.id{given}
@@ -109,7 +109,7 @@ def _value(field: Field) -> str:
 
 
 def _new(field: Field, place: int, uniform: bool) -> str:
-    proposed = statements._changed(field, f"excluded.{column(field)}")
+    proposed = statements.changed(field, f"excluded.{column(field)}")
     if uniform:
         return proposed
     return f"case when excluded.id in (select i.id from i where i.p{place}) then {proposed} else r.{column(field)} end"

@@ -19,9 +19,9 @@ def up(op: CreateTable, target: Target) -> list[Sql]:
   id platform.ulid constraint {names.quoted(names.key_name(key))} primary key,
   version bigint not null default 1,
   created_at timestamptz not null default now(),
-  created_by platform.ulid,
+  created_by text collate "C",
   updated_at timestamptz not null default now(),
-  updated_by platform.ulid,
+  updated_by text collate "C",
   extra jsonb{fields}
 )"""
         ),

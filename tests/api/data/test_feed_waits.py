@@ -81,7 +81,7 @@ async def hold_open(world: World, base: Base, until: float, rng: random.Random) 
             transaction = conn.transaction()
             await transaction.start()
             await conn.execute("set local role tenant_owner")
-            sql = f"insert into {table} (id, created_by, updated_by) values ($1, $1, $1)"
+            sql = f"insert into {table} (id, created_by, updated_by) values ($1::text, $1::text, $1::text)"
             await conn.execute(sql, ids.new())
             await asyncio.sleep(rng.uniform(0.05, 0.4))
             await conn.execute(sql, ids.new())

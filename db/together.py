@@ -1,0 +1,133 @@
+"""Calls that go together: while one of a kind is under way, those that come wait for it, and are sent as one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+Kind = TypeVar("Kind", bound=Hashable)
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+MOST = 32
+"""How many go together at most, so that none of them waits long for the others."""
+PATIENCE_S = 0.02
+"""For how long those who wait look on while nobody comes back: what is under way may be waiting for a lock."""
+MOST_UNDER_WAY = 4
+
+
+class _UnderWay(Generic[Item, Found]):
+    """How many calls of a kind are under way, since when nobody set out, and who waits to go."""
+
+    __slots__ = ("calls", "is_watched", "left_at", "waiting")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.left_at = 0.0
+        self.waiting: deque[tuple[Item, asyncio.Future[Found | None]]] = deque()
+        self.is_watched = False
+
+
+class Together(Generic[Kind, Item, Found]):
+    """Groups calls as a database groups its commits: nobody who could go waits for company.
+
+    `ask` takes a kind and the items of one or more calls of it, and answers each, None where it must go by itself after
+    all. No two items that have a name in common, of those that `apart` gives, go together.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Kind, Sequence[Item]], Awaitable[Sequence[Found | None]]],
+        apart: Callable[[Item], Iterable[str]] | None = None,
+    ) -> None:
+        self._ask = ask
+        self._apart = apart
+        self._kinds: dict[Kind, _UnderWay[Item, Found]] = {}
+        self._going: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, kind: Kind, item: Item, alone: Callable[[], Awaitable[Found]]) -> Found:
+        """Return what is found for `item`, by `alone` where it goes by itself; raises what that or `ask` raises."""
+        here = self._kinds.get(kind)
+        loop = asyncio.get_running_loop()
+        if here is not None:
+            turn: asyncio.Future[Found | None] = loop.create_future()
+            here.waiting.append((item, turn))
+            if not here.is_watched:
+                here.is_watched = True
+                loop.call_later(PATIENCE_S, self._watch, kind, here)
+            found = await turn
+            return await alone() if found is None else found
+        here = self._kinds[kind] = _UnderWay()
+        here.calls, here.left_at = 1, loop.time()
+        try:
+            return await alone()
+        finally:
+            self._next(kind, here)
+
+    def _next(self, kind: Kind, here: _UnderWay[Item, Found]) -> None:
+        """Let those who wait go in the place of what is back."""
+        here.calls -= 1
+        if not self._set_out(kind, here) and not here.calls:
+            del self._kinds[kind]
+
+    def _set_out(self, kind: Kind, here: _UnderWay[Item, Found]) -> bool:
+        group = self._group(here)
+        if not group:
+            return False
+        loop = asyncio.get_running_loop()
+        here.calls += 1
+        here.left_at = loop.time()
+        task = loop.create_task(self._go(kind, here, group))
+        self._going.add(task)
+        task.add_done_callback(self._going.discard)
+        return True
+
+    def _watch(self, kind: Kind, here: _UnderWay[Item, Found]) -> None:
+        """Let those who wait go beside what is under way for too long."""
+        here.is_watched = bool(here.waiting)
+        if not here.is_watched:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() - here.left_at >= PATIENCE_S and here.calls < MOST_UNDER_WAY:
+            self._set_out(kind, here)
+        loop.call_later(PATIENCE_S, self._watch, kind, here)
+
+    async def _go(
+        self,
+        kind: Kind,
+        here: _UnderWay[Item, Found],
+        group: Sequence[tuple[Item, asyncio.Future[Found | None]]],
+    ) -> None:
+        try:
+            found = await self._ask(kind, [item for item, _ in group])
+        except BaseException as error:
+            for _, turn in group:
+                if not turn.done():
+                    turn.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for (_, turn), each in zip(group, found, strict=True):
+                if not turn.done():
+                    turn.set_result(each)
+        finally:
+            self._next(kind, here)
+
+    def _group(self, here: _UnderWay[Item, Found]) -> list[tuple[Item, asyncio.Future[Found | None]]]:
+        """Return who goes next, in the order in which they came; who would meet his like waits on."""
+        group: list[tuple[Item, asyncio.Future[Found | None]]] = []
+        names: set[str] = set()
+        stay: list[tuple[Item, asyncio.Future[Found | None]]] = []
+        while here.waiting and len(group) < MOST:
+            item, turn = here.waiting.popleft()
+            if turn.done():
+                continue
+            if self._apart is not None:
+                own = set(self._apart(item))
+                if own & names:
+                    stay.append((item, turn))
+                    continue
+                names |= own
+            group.append((item, turn))
+        here.waiting.extendleft(reversed(stay))
+        return group
