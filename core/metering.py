@@ -74,9 +74,12 @@ def snapshot_id(period: datetime, tenant_id: Ulid, metric: str, window: str) -> 
     return derived(_ms(period), "snapshot", tenant_id, metric, window)
 
 
-def runs_event_id(at: datetime, origin: str, generation: int, xid: int, tenant_id: Ulid) -> Ulid:
-    """Return the id of one write transaction's usage event: counted once, however often it is relayed."""
-    return derived(_ms(at), "runs", origin, str(generation), str(xid), tenant_id)
+def runs_event_id(
+    at: datetime, origin: str, generation: int, xid: int, tenant_id: Ulid, operation_id: Ulid | None
+) -> Ulid:
+    """Return the id of the usage event of what one call, or nobody's, wrote in one transaction: counted once, however
+    often it is relayed."""
+    return derived(_ms(at), "runs", origin, str(generation), str(xid), tenant_id, operation_id or "")
 
 
 def _ms(at: datetime) -> int:

@@ -22,6 +22,13 @@ nobody, and one tenant's flood does not fill the room of the others."""
 MAX_USES = 200_000
 """A backend keeps 23 to 45 KB for every table it ever touched, so it does not live for ever."""
 IDLE_S = 120.0
+AT_ONCE = 4
+"""How many work at a time while calls come back: more of them take each other's processor and locks, and all are
+slower for it."""
+STUCK_S = 0.01
+"""For how long no call may come back until one more may work: those at work are slow, or wait for a lock."""
+_MORE_S = 0.25
+"""For how long one more may."""
 
 
 class Connection(asyncpg.Connection):
@@ -55,13 +62,21 @@ async def connect(statements: Sequence[str], **where: Any) -> Connection:
 
 
 class Lines:
-    """Up to `max_size` connections, the last used first. Nothing is reset between two uses: what is set is set
-    for a transaction, and none is open when a connection comes back."""
+    """Up to `max_size` connections, the last used first; few of them work at a time, unless these are stuck.
+
+    Nothing is reset between two uses: what is set is set for a transaction, and none is open when a connection comes
+    back.
+    """
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], *, max_size: int) -> None:
         self._connect = connect
         self._max_size = max_size
+        self._at_once = self._least = min(AT_ONCE, max_size)
+        self._came_back_at = self._changed_at = 0.0
+        """When a call last did, and when `_at_once` last changed."""
+        self._is_watched = False
         self._open = 0
+        """How many there are, or are being opened."""
         self._free: deque[Connection] = deque()
         self._waiting: OrderedDict[str, deque[asyncio.Future[Connection | None]]] = OrderedDict()
         """By tenant, the one whose turn is next first."""
@@ -72,15 +87,9 @@ class Lines:
 
         Where callers wait, tenants take turns, however many callers each of them has.
         """
-        while self._free:
-            conn = self._free.pop()
-            if not conn.is_closed():
-                return conn
-            self._open -= 1
-        if self._open < self._max_size:
-            self._open += 1
-        elif (lent := await self._turn(tenant_id)) is not None:
-            return lent
+        conn = self._begin() if self._has_room else await self._turn(tenant_id)
+        if conn is not None:
+            return conn
         try:
             return await self._connect()
         except BaseException:
@@ -90,20 +99,22 @@ class Lines:
     def give(self, conn: Connection) -> None:
         """Take a connection back; one that is broken or worn makes room for another."""
         conn.uses += 1
+        conn.used_at = self._came_back_at = time.monotonic()
+        if self._at_once > self._least and conn.used_at - self._changed_at > _MORE_S:
+            self._at_once -= 1
+            self._changed_at = conn.used_at
         if conn.is_closed() or conn.is_in_transaction():
             conn.terminate()
-            self._lost()
+            self._open -= 1
         elif conn.uses >= MAX_USES:
             self._close(conn)
-            self._lost()
-        elif (waiter := self._next_waiter()) is not None:
-            waiter.set_result(conn)
+            self._open -= 1
         else:
-            conn.used_at = time.monotonic()
             self._free.append(conn)
-            if conn.used_at - self._free[0].used_at > IDLE_S:
-                self._close(self._free.popleft())
-                self._open -= 1
+        self._admit()
+        if self._free and conn.used_at - self._free[0].used_at > IDLE_S:
+            self._close(self._free.popleft())
+            self._open -= 1
 
     async def close(self) -> None:
         """Close what is free, and wait a little for what is lent."""
@@ -116,13 +127,36 @@ class Lines:
                 await asyncio.sleep(0.02)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
+    @property
+    def _has_room(self) -> bool:
+        return self._open - len(self._free) < self._at_once
+
+    def _begin(self) -> Connection | None:
+        """Return a connection to work with; None where one is to be opened."""
+        while self._free:
+            conn = self._free.pop()
+            if not conn.is_closed():
+                return conn
+            self._open -= 1
+        self._open += 1
+        return None
+
+    def _admit(self) -> None:
+        """Let those who wait begin, while there is room."""
+        while self._has_room and (waiter := self._next_waiter()) is not None:
+            waiter.set_result(self._begin())
+
     async def _turn(self, tenant_id: str) -> Connection | None:
         """Wait for a connection, or for the room to open one."""
         mine = self._waiting.get(tenant_id, ())
         if len(mine) >= MAX_WAITING_OF_ONE or sum(map(len, self._waiting.values())) >= MAX_WAITING:
             raise Unavailable("too many calls are waiting for this cluster", code="overloaded")
-        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Connection | None] = loop.create_future()
         self._waiting.setdefault(tenant_id, deque()).append(waiter)
+        if not self._is_watched and self._at_once < self._max_size:
+            self._is_watched = True
+            loop.call_later(STUCK_S, self._watch)
         try:
             async with asyncio.timeout(WAIT_S):
                 return await waiter
@@ -139,12 +173,22 @@ class Lines:
                 raise Unavailable("the tenant's database is busy", code="overloaded") from None
             raise
 
+    def _watch(self) -> None:
+        """While callers wait, let one more work each time that none has come back for a while."""
+        self._is_watched = any(self._waiting.values()) and self._at_once < self._max_size
+        if not self._is_watched:
+            return
+        now = time.monotonic()
+        if now - max(self._came_back_at, self._changed_at) >= STUCK_S:
+            self._at_once += 1
+            self._changed_at = now
+            self._admit()
+        asyncio.get_running_loop().call_later(STUCK_S, self._watch)
+
     def _lost(self) -> None:
-        """Let the next who waits open a connection in the place of one that is gone."""
-        if (waiter := self._next_waiter()) is not None:
-            waiter.set_result(None)
-        else:
-            self._open -= 1
+        """Let another open a connection in the place of one that is gone."""
+        self._open -= 1
+        self._admit()
 
     def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
         while self._waiting:

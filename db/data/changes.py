@@ -32,7 +32,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Written:
-    """What one transaction wrote for one tenant: the records that it is charged for."""
+    """What one call wrote in a transaction: the records that its tenant is charged for."""
 
     id: Ulid
     tenant_id: Ulid
@@ -167,30 +167,36 @@ def _event(row: asyncpg.Record) -> Event:
 
 
 async def _written(conn: asyncpg.Connection, rows: list[asyncpg.Record], partial: set[str]) -> list[Written]:
-    """Count each transaction as a whole, also where only a page of it was taken: its id is counted once."""
-    counts: dict[tuple[str, str], int] = {}
-    first: dict[tuple[str, str], asyncpg.Record] = {}
+    """Count each call's part of a transaction as a whole, also where only a page was taken: its id is counted once."""
+    counts: dict[tuple[str, str, str | None], int] = {}
+    first: dict[tuple[str, str, str | None], asyncpg.Record] = {}
     for row in rows:
         if row["is_ours"]:
-            key = (row["xid"], row["tenant_id"])
+            key = (row["xid"], row["tenant_id"], row["operation_id"])
             counts[key] = counts.get(key, 0) + 1
             first.setdefault(key, row)
-    for xid in partial & {xid for xid, _ in counts}:
+    for xid in partial & {xid for xid, _, _ in counts}:
         for row in await conn.fetch(
-            """select tenant_id, count(*) as records from platform.changes
+            """select tenant_id, operation_id, count(*) as records from platform.changes
                 where xid = $1::text::xid8 and origin = (select cluster_id from platform.identity)
-                group by tenant_id""",
+                group by tenant_id, operation_id""",
             xid,
         ):
-            if (xid, row["tenant_id"]) in counts:
-                counts[xid, row["tenant_id"]] = row["records"]
-    return [
-        Written(
-            runs_event_id(row["changed_at"], row["origin"], row["generation"], int(xid), Ulid(tenant)),
-            Ulid(tenant),
-            counts[xid, tenant],
-            row["changed_at"].replace(second=0, microsecond=0),
-            None if row["operation_id"] is None else Ulid(row["operation_id"]),
+            key = (xid, row["tenant_id"], row["operation_id"])
+            if key in counts:
+                counts[key] = row["records"]
+    found = []
+    for (xid, tenant_id, operation), row in first.items():
+        operation_id = None if operation is None else Ulid(operation)
+        place = (row["changed_at"], row["origin"], row["generation"], int(xid), Ulid(tenant_id), operation_id)
+        minute = row["changed_at"].replace(second=0, microsecond=0)
+        found.append(
+            Written(
+                runs_event_id(*place),
+                Ulid(tenant_id),
+                counts[xid, tenant_id, operation],
+                minute,
+                operation_id,
+            )
         )
-        for (xid, tenant), row in first.items()
-    ]
+    return found

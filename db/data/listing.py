@@ -15,7 +15,7 @@ from core.filter import All, Any, Compare, Filter, Linked, Not
 from core.record import Field, SortKey, Table
 from db.data import statements
 from db.data.conditions import compiled
-from db.data.statements import Statement, column, physical, shape
+from db.data.statements import Statement, column, comma, physical, shape
 
 _KEPT = 1_024
 MAX_PAGE_BYTES = 4_000_000
@@ -148,6 +148,10 @@ class Listing:
         return f"select * from ({' union all '.join(f'({part})' for part in rows)}) r {end}"
 
     @property
+    def _directions(self) -> set[bool]:
+        return {key.descending for key in self.order}
+
+    @property
     def _order(self) -> str:
         return ", ".join(f"r.{column(key.field)}{' desc' if key.descending else ''}" for key in self.order)
 
@@ -158,14 +162,35 @@ class Listing:
     def _quick(self, form: "_Form") -> str:
         """Read a page, and where its last row stands if there is a next: less work than to count and sum on the way."""
         size, shown = form.size or 0, shape(self.fields)
-        order = dict.fromkeys(column(key.field) for key in self.order)
-        last_two = self._rows(form, str(size + 1), order)
+        ends, following = self._end(form, size)
         return f"""
-          select case when pg_column_size(p.body) <= {form.max_bytes} then p.body end,
-                 (select (array_agg(json_build_array({self._place}) order by {self._order}))[1]
-                    from (select * from ({last_two}) r offset {size - 1}) r having count(*) = 2)
-            from (select coalesce(json_agg({form.each(shown.row)} order by {self._order}), '[]') as body
+          select case when pg_column_size(p.body) <= {form.max_bytes} then p.body end, ({following})
+            from (select coalesce(json_agg({form.each(shown.row)} order by {self._order}), '[]') as body{ends}
                     from ({self._rows(form, str(size))}) r {shown.join}) p"""
+
+    def _end(self, form: "_Form", size: int) -> tuple[str, str]:
+        """Return what the page `p` is to tell of its last row, and the expression for where the next one begins."""
+        fields = [key.field for key in self.order]
+        if any(f not in (record.ID, record.CREATED_AT) for f in fields) or len(self._directions) > 1:
+            last_two = self._rows(form, str(size + 1), dict.fromkeys(map(column, fields)))
+            return (
+                "",
+                f"""select (array_agg(json_build_array({self._place}) order by {self._order}))[1]
+                      from (select * from ({last_two}) r offset {size - 1}) r having count(*) = 2""",
+            )
+        # What is never empty can be compared with as it is.
+        last = [
+            f"(array_agg(r.{column(f)} order by {self._order}))[{size}] as k{n}" for n, f in enumerate(fields)
+        ]
+        place = ", ".join(f"p.k{n}" for n in range(len(fields)))
+        beyond = "<" if self.order[0].descending else ">"
+        row = ", ".join(f"r.{column(f)}" for f in fields)
+        texts = ", ".join(f"p.k{n}::text" for n in range(len(fields)))
+        return (
+            comma(last),
+            f"""select json_build_array({texts})
+                 where exists (select from {physical(self.table)} r where ({row}) {beyond} ({place}))""",
+        )
 
     def _exact(self, form: "_Form") -> str:
         shown = shape(self.fields)

@@ -12,6 +12,7 @@ from core.metering import Tariff
 TARIFFS = st.builds(Tariff, included_runs=st.integers(0, 5_000), price_cents_per_1000=st.integers(0, 9_000))
 RUNS = st.integers(0, 200_000)
 TENANT = Ulid("01kb0000000000000000000009")
+OPERATION = Ulid("01kb000000000000000000000a")
 
 
 @given(TARIFFS, st.lists(st.integers(0, 3_000), max_size=30))
@@ -91,15 +92,17 @@ def test_a_month_is_utc_and_names_its_debits() -> None:
 
 def test_ids_follow_from_what_they_name() -> None:
     at = datetime(2026, 11, 24, 10, tzinfo=UTC)
-    first = metering.runs_event_id(at, "local", 1, 77, TENANT)
-    assert first == metering.runs_event_id(at, "local", 1, 77, TENANT)
+    first = metering.runs_event_id(at, "local", 1, 77, TENANT, OPERATION)
+    assert first == metering.runs_event_id(at, "local", 1, 77, TENANT, OPERATION)
     others = {
-        metering.runs_event_id(at, "eu-2", 1, 77, TENANT),
-        metering.runs_event_id(at, "local", 2, 77, TENANT),
-        metering.runs_event_id(at, "local", 1, 78, TENANT),
+        metering.runs_event_id(at, "eu-2", 1, 77, TENANT, OPERATION),
+        metering.runs_event_id(at, "local", 2, 77, TENANT, OPERATION),
+        metering.runs_event_id(at, "local", 1, 78, TENANT, OPERATION),
+        metering.runs_event_id(at, "local", 1, 77, TENANT, TENANT),
+        metering.runs_event_id(at, "local", 1, 77, TENANT, None),
     }
     assert first not in others
-    assert len(others) == 3
+    assert len(others) == 5
     assert metering.counter_id(TENANT, date(2026, 11, 1)) != metering.counter_id(TENANT, date(2026, 12, 1))
     assert metering.snapshot_id(at, TENANT, "runs_used", "2026-11") != metering.snapshot_id(
         at, TENANT, "api_calls", "2026-11"
