@@ -92,6 +92,9 @@ def _request(spec: dict[str, Any], n: int) -> bytes:
         case "get":
             method, path = "GET", f"{path}/{random.choice(ids)}"
         case "list_100":
+            cursor, _, _ = random.choice(spec["pages"])
+            method, path = "GET", f"{path}?limit=100&sort=created_at&cursor={cursor}"
+        case "list_100_same":
             method, path = "GET", f"{path}?limit=100&sort=created_at"
         case "page":
             method, path = "GET", f"{path}?{spec['query']}"

@@ -8,6 +8,7 @@ import json
 import random
 import sys
 import time
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -54,6 +55,9 @@ async def _worker(
             case "get":
                 args: tuple[Any, ...] = (random.choice(known),)
             case "list_100":
+                _, created_at, record_id = random.choice(spec["pages"])
+                args = (datetime.fromisoformat(created_at), record_id)
+            case "list_100_same":
                 args = ()
             case "create_1":
                 args = (json.dumps([{"id": ids.new(), **values(count)}]),)

@@ -9,12 +9,22 @@ import json
 import statistics
 import subprocess
 import sys
+import urllib.request
 from typing import Any
 
 from bench.stack import ROOT, Stack, running
 from db.data import names
 
-OPERATIONS = ("get", "list_100", "create_1", "create_1_keyed", "create_100", "update", "update_keyed")
+OPERATIONS = (
+    "get",
+    "list_100",
+    "list_100_same",
+    "create_1",
+    "create_1_keyed",
+    "create_100",
+    "update",
+    "update_keyed",
+)
 
 
 def main() -> None:
@@ -32,13 +42,38 @@ def main() -> None:
     sides = "".join(f"{side:>8}{'p50 ms':>8}{'p99 ms':>8}" for side in ("API/s", "rls3/s"))
     print(f"{'operation':16}{'c':>3}  {'ratio API : rls3':20}{sides}")
     with running(args.rows) as stack:
+        pages = _pages(stack)
         for connections in args.connections:
             for operation in args.operations:
-                print(_line(stack, operation, connections, args.rounds, args.seconds), flush=True)
+                print(_line(stack, pages, operation, connections, args.rounds, args.seconds), flush=True)
 
 
-def _line(stack: Stack, operation: str, connections: int, rounds: int, seconds: float) -> str:
+def _pages(stack: Stack) -> list[tuple[str, str, str]]:
+    """Walk the table: where each page but the first begins, as the API says it and as raw SQL does."""
+    pages: list[tuple[str, str, str]] = []
+    cursor = ""
+    while True:
+        address = f"http://127.0.0.1:{stack.port}{stack.path}?limit=100&sort=created_at{cursor}"
+        request = urllib.request.Request(address, headers={"Authorization": f"Bearer {stack.secret}"})
+        with urllib.request.urlopen(request) as answer:
+            page = json.load(answer)
+        if page["next_cursor"] is None:
+            return pages
+        last = page["records"][-1]
+        pages.append((page["next_cursor"], last["created_at"], last["id"]))
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+def _line(
+    stack: Stack,
+    pages: list[tuple[str, str, str]],
+    operation: str,
+    connections: int,
+    rounds: int,
+    seconds: float,
+) -> str:
     spec = {
+        "pages": pages,
         "operation": operation,
         "connections": connections,
         "seconds": seconds,
@@ -99,6 +134,11 @@ def _sql(stack: Stack, operation: str) -> str:
         case "get":
             return f"select {everything} from {stack.physical} where id = $1"
         case "list_100":
+            return (
+                f"select {everything} from {stack.physical} where (created_at, id) > ($1, $2)"
+                " order by created_at, id limit 100"
+            )
+        case "list_100_same":
             return f"select {everything} from {stack.physical} order by created_at, id limit 100"
         case "update":
             count = next(f for f in fields if f.name == "Count")

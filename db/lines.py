@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -61,6 +61,13 @@ async def connect(statements: Sequence[str], **where: Any) -> Connection:
     return conn
 
 
+class _Waiter(NamedTuple):
+    """One who waits for a turn, and until when."""
+
+    turn: asyncio.Future[Connection | None]
+    until: float
+
+
 class Lines:
     """Up to `max_size` connections, the last used first; few of them work at a time, unless these are stuck.
 
@@ -78,7 +85,7 @@ class Lines:
         self._open = 0
         """How many there are, or are being opened."""
         self._free: deque[Connection] = deque()
-        self._waiting: OrderedDict[str, deque[asyncio.Future[Connection | None]]] = OrderedDict()
+        self._waiting: OrderedDict[str, deque[_Waiter]] = OrderedDict()
         """By tenant, the one whose turn is next first."""
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -144,7 +151,7 @@ class Lines:
     def _admit(self) -> None:
         """Let those who wait begin, while there is room."""
         while self._has_room and (waiter := self._next_waiter()) is not None:
-            waiter.set_result(self._begin())
+            waiter.turn.set_result(self._begin())
 
     async def _turn(self, tenant_id: str) -> Connection | None:
         """Wait for a connection, or for the room to open one."""
@@ -152,34 +159,38 @@ class Lines:
         if len(mine) >= MAX_WAITING_OF_ONE or sum(map(len, self._waiting.values())) >= MAX_WAITING:
             raise Unavailable("too many calls are waiting for this cluster", code="overloaded")
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Connection | None] = loop.create_future()
+        waiter = _Waiter(loop.create_future(), time.monotonic() + WAIT_S)
         self._waiting.setdefault(tenant_id, deque()).append(waiter)
-        if not self._is_watched and self._at_once < self._max_size:
+        if not self._is_watched:
             self._is_watched = True
             loop.call_later(STUCK_S, self._watch)
         try:
-            async with asyncio.timeout(WAIT_S):
-                return await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled():  # it came in the same moment
-                lent = waiter.result()
+            return await waiter.turn
+        except asyncio.CancelledError:
+            if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
+                # It came in the same moment.
+                lent = waiter.turn.result()
                 if lent is None:
                     self._lost()
                 else:
                     self.give(lent)
             elif (waiters := self._waiting.get(tenant_id)) is not None and waiter in waiters:
                 waiters.remove(waiter)
-            if isinstance(error, TimeoutError):
-                raise Unavailable("the tenant's database is busy", code="overloaded") from None
             raise
 
     def _watch(self) -> None:
-        """While callers wait, let one more work each time that none has come back for a while."""
-        self._is_watched = any(self._waiting.values()) and self._at_once < self._max_size
+        """While callers wait, let one more work each time that none has come back for a while, and tell those who
+        have waited for too long. (A timer for each of them would cost more than all else here.)"""
+        now = time.monotonic()
+        for waiters in self._waiting.values():
+            while waiters and waiters[0].until < now:
+                turn = waiters.popleft().turn
+                if not turn.done():
+                    turn.set_exception(Unavailable("the tenant's database is busy", code="overloaded"))
+        self._is_watched = any(self._waiting.values())
         if not self._is_watched:
             return
-        now = time.monotonic()
-        if now - max(self._came_back_at, self._changed_at) >= STUCK_S:
+        if self._at_once < self._max_size and now - max(self._came_back_at, self._changed_at) >= STUCK_S:
             self._at_once += 1
             self._changed_at = now
             self._admit()
@@ -190,12 +201,12 @@ class Lines:
         self._open -= 1
         self._admit()
 
-    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+    def _next_waiter(self) -> _Waiter | None:
         while self._waiting:
             tenant_id, waiters = self._waiting.popitem(last=False)
             while waiters:
                 waiter = waiters.popleft()
-                if not waiter.done():
+                if not waiter.turn.done():
                     if waiters:
                         self._waiting[tenant_id] = waiters
                     return waiter

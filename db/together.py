@@ -1,4 +1,4 @@
-"""Calls that go together: while one of a kind is under way, those that come wait for it, and are sent as one."""
+"""Calls that go together: while some of a kind are under way, those that come wait for them, and are sent as one."""
 
 import asyncio
 from collections import deque
@@ -9,8 +9,6 @@ Kind = TypeVar("Kind", bound=Hashable)
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
-MOST = 32
-"""How many go together at most, so that none of them waits long for the others."""
 PATIENCE_S = 0.02
 """For how long those who wait look on while nobody comes back: what is under way may be waiting for a lock."""
 MOST_UNDER_WAY = 4
@@ -32,16 +30,22 @@ class Together(Generic[Kind, Item, Found]):
     """Groups calls as a database groups its commits: nobody who could go waits for company.
 
     `ask` takes a kind and the items of one or more calls of it, and answers each, None where it must go by itself after
-    all. No two items that have a name in common, of those that `apart` gives, go together.
+    all. Of a kind `at_once` are under way as long as they come back, and at most `most` go together, so that none of
+    them waits long for the others; no two of these have a name in common of those that `apart` gives.
     """
 
     def __init__(
         self,
         ask: Callable[[Kind, Sequence[Item]], Awaitable[Sequence[Found | None]]],
         apart: Callable[[Item], Iterable[str]] | None = None,
+        *,
+        most: int = 32,
+        at_once: int = 1,
     ) -> None:
         self._ask = ask
         self._apart = apart
+        self._most = most
+        self._at_once = at_once
         self._kinds: dict[Kind, _UnderWay[Item, Found]] = {}
         self._going: set[asyncio.Task[None]] = set()
 
@@ -49,7 +53,9 @@ class Together(Generic[Kind, Item, Found]):
         """Return what is found for `item`, by `alone` where it goes by itself; raises what that or `ask` raises."""
         here = self._kinds.get(kind)
         loop = asyncio.get_running_loop()
-        if here is not None:
+        if here is None:
+            here = self._kinds[kind] = _UnderWay()
+        if here.calls >= self._at_once:
             turn: asyncio.Future[Found | None] = loop.create_future()
             here.waiting.append((item, turn))
             if not here.is_watched:
@@ -57,8 +63,8 @@ class Together(Generic[Kind, Item, Found]):
                 loop.call_later(PATIENCE_S, self._watch, kind, here)
             found = await turn
             return await alone() if found is None else found
-        here = self._kinds[kind] = _UnderWay()
-        here.calls, here.left_at = 1, loop.time()
+        here.calls += 1
+        here.left_at = loop.time()
         try:
             return await alone()
         finally:
@@ -67,7 +73,8 @@ class Together(Generic[Kind, Item, Found]):
     def _next(self, kind: Kind, here: _UnderWay[Item, Found]) -> None:
         """Let those who wait go in the place of what is back."""
         here.calls -= 1
-        if not self._set_out(kind, here) and not here.calls:
+        # Fewer than went beside each other where they were too slow.
+        if here.calls < self._at_once and not self._set_out(kind, here) and not here.calls:
             del self._kinds[kind]
 
     def _set_out(self, kind: Kind, here: _UnderWay[Item, Found]) -> bool:
@@ -118,7 +125,7 @@ class Together(Generic[Kind, Item, Found]):
         group: list[tuple[Item, asyncio.Future[Found | None]]] = []
         names: set[str] = set()
         stay: list[tuple[Item, asyncio.Future[Found | None]]] = []
-        while here.waiting and len(group) < MOST:
+        while here.waiting and len(group) < self._most:
             item, turn = here.waiting.popleft()
             if turn.done():
                 continue

@@ -30,7 +30,8 @@ _TOGETHER = (
     "select body, hint from platform.write_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
     " $11, $12, $13, $14, $15, $16)"
 )
-CALLS = (_READ, _WRITE, _ROWS, _TOGETHER)
+_READ_TOGETHER = "select body, hint from platform.read_together($1, $2, $3, $4, $5, $6, $7)"
+CALLS = (_READ, _WRITE, _ROWS, _TOGETHER, _READ_TOGETHER)
 """What a connection can call, in the order in which it has prepared them."""
 _FOR_ALL = frozenset({"PB001", "PB002"})
 """What is refused of all calls that go together, and not for the sake of one of them."""
@@ -148,6 +149,8 @@ class Home:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._reads = Together(self._read_each)
+        # A page may be large, and takes its time: a few at a time, on more than one processor.
+        self._pages = Together(self._read_pages, most=4, at_once=2)
         self._writes = Together(self._write_each, lambda one: one.names)
 
     async def read(
@@ -232,6 +235,14 @@ class Home:
 
         return await self._reads(_Kind(claims, catalog, 0, of_many), record_id, alone)
 
+    async def read_page(self, claims: Claims, catalog: int, statement: Statement, params: bytes) -> Answer:
+        """Read by a statement that is kept, together with others that do so with other parameters at the same time."""
+
+        async def alone() -> Answer:
+            return await self.read(claims, catalog, statement, params)
+
+        return await self._pages(_Kind(claims, catalog, 0, statement), params, alone)
+
     async def write_one(
         self, claims: Claims, catalog: int, statement: Statement, of_many: Statement, one: One
     ) -> Answer:
@@ -253,6 +264,22 @@ class Home:
         for body, (n, version) in _each(row):
             found[n - 1] = Answer(body, b"%d" % version, None)
         return found
+
+    async def _read_pages(self, kind: "_Kind", pages: Sequence[bytes]) -> list[Answer | None]:
+        claims = kind.claims
+        head = (claims.tenant_id, claims.words, claims.generation, kind.catalog)
+        # Who asks for the same is answered the same.
+        asked = list(dict.fromkeys(pages))
+        try:
+            rows = await self._lent(
+                claims.tenant_id, _called, 4, head, kind.statement, (asked,), several=True
+            )
+        except asyncpg.PostgresError as error:
+            if error.sqlstate in _FOR_ALL:
+                raise
+            return [None] * len(pages)
+        found = {page: Answer(row[0], row[1], None) for page, row in zip(asked, rows, strict=True)}
+        return [found[page] for page in pages]
 
     async def _write_each(self, kind: "_Kind", ones: Sequence[One]) -> list[Answer | None]:
         claims = kind.claims
@@ -286,13 +313,15 @@ class Home:
         """Close the connections; what is under way has a few seconds."""
         await self._lines.close()
 
-    async def _lent(self, tenant_id: str, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    async def _lent(
+        self, tenant_id: str, call: Callable[..., Awaitable[Any]], *args: Any, **named: Any
+    ) -> Any:
         try:
             conn = await self._lines.take(tenant_id)
         except pools.NO_CONNECTION as error:
             raise Unavailable("the tenant's database does not answer") from error
         try:
-            return await call(conn, *args)
+            return await call(conn, *args, **named)
         except asyncpg.PostgresError:
             raise
         except pools.AWAY as error:
@@ -350,18 +379,25 @@ def _writing(claims: Claims, catalog: int, effect: Effect) -> tuple[Any, ...]:
 
 
 async def _called(
-    conn: Connection, which: int, head: tuple[Any, ...], statement: Statement, tail: tuple[Any, ...]
+    conn: Connection,
+    which: int,
+    head: tuple[Any, ...],
+    statement: Statement,
+    tail: tuple[Any, ...],
+    *,
+    several: bool = False,
 ) -> Any:
     call = conn.statements[which]
+    fetch = call.fetch if several else call.fetchrow
     if not statement.keep:
-        return await call.fetchrow(*head, None, statement.sql, *tail)
+        return await fetch(*head, None, statement.sql, *tail)
     name = statement.name
     if conn.prepared.get(name):
         conn.prepared.move_to_end(name)
         # Whoever stands between us and the server lost it.
         with suppress(asyncpg.InvalidSQLStatementNameError):
-            return await call.fetchrow(*head, name, None, *tail)
-    return await _prepared(conn, call, head, statement, tail)
+            return await fetch(*head, name, None, *tail)
+    return await _prepared(conn, fetch, head, statement, tail)
 
 
 async def _done(conn: Connection, which: int, *args: Any) -> Any:
@@ -385,7 +421,11 @@ async def _bounded(conn: Connection, within_s: float, *args: Any) -> Any:
 
 
 async def _prepared(
-    conn: Connection, call: Any, head: tuple[Any, ...], statement: Statement, tail: tuple[Any, ...]
+    conn: Connection,
+    fetch: Callable[..., Awaitable[Any]],
+    head: tuple[Any, ...],
+    statement: Statement,
+    tail: tuple[Any, ...],
 ) -> Any:
     """Run a statement that is to be prepared on the way."""
     prepared, name = conn.prepared, statement.name
@@ -393,12 +433,13 @@ async def _prepared(
         await _forget_oldest(conn)
     prepared[name] = False
     try:
-        row = await call.fetchrow(*head, name, statement.sql, *tail)
+        found = await fetch(*head, name, statement.sql, *tail)
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
-        row = await call.fetchrow(*head, name, statement.sql, *tail)
+        found = await fetch(*head, name, statement.sql, *tail)
     # A repeated call is answered before anything is prepared.
-    prepared[name] = len(row) < 3 or row[2] is None
-    return row
+    is_repeated = isinstance(found, asyncpg.Record) and len(found) > 2 and found[2] is not None
+    prepared[name] = not is_repeated
+    return found
 
 
 async def _forget_oldest(conn: Connection) -> None:

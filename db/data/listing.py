@@ -93,6 +93,8 @@ class Listing:
 
     def params(self, after: Sequence[str | None] | None, limit: int) -> bytes:
         """Return what the statement for the page after a place is given."""
+        if after is None and not self.values:
+            return b'{"limit":%d,"q":[]}' % limit
         params: dict[str, object] = {"limit": limit, "q": self.values}
         if after is not None:
             params["after"] = after

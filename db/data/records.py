@@ -1,7 +1,7 @@
 """Records: one statement each, compiled for the table's version, in one round trip."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -42,7 +42,9 @@ class Call:
 async def get(call: Call, record_id: str, projection: str | None) -> Answer:
     """Return one record, and its version as the hint; NotFound where there is none."""
     statement, of_many = statements.get(call.table, projection), grouped.get(call.table, projection)
-    answer = await read(call, statement, _NO_PARAMS, (record_id,), of_many=of_many)
+    answer = await _told(
+        call, call.home.read_one(call.claims, call.base.catalog, statement, of_many, record_id)
+    )
     if answer.hint is None:
         raise NotFound(NO_RECORD)
     return answer
@@ -56,7 +58,11 @@ async def page(
     `in_lines` each record stands in an array of its own, and a new line begins between those and nowhere else.
     """
     given = listing.params(after, limit)
-    answer = await read(call, listing.statement(after, limit, in_lines=in_lines), given)
+    statement = listing.statement(after, limit, in_lines=in_lines)
+    if statement.keep and not in_lines:
+        answer = await _told(call, call.home.read_page(call.claims, call.base.catalog, statement, given))
+    else:
+        answer = await read(call, statement, given)
     if answer.body is None:
         answer = await read(call, listing.statement(after, limit, exact=True, in_lines=in_lines), given)
     return answer
@@ -152,22 +158,14 @@ async def _update(
     )
 
 
-async def read(
-    call: Call,
-    statement: Statement,
-    params: bytes,
-    record_ids: Sequence[str] = (),
-    *,
-    of_many: Statement | None = None,
-) -> Answer:
-    """Run a statement that reads; what the database refuses is one of our refusals.
+async def read(call: Call, statement: Statement, params: bytes, record_ids: Sequence[str] = ()) -> Answer:
+    """Run a statement that reads; what the database refuses is one of our refusals."""
+    return await _told(call, call.home.read(call.claims, call.base.catalog, statement, params, record_ids))
 
-    With `of_many` it is about one record, and goes together with others that are asked for at the same time.
-    """
+
+async def _told(call: Call, reading: Awaitable[Answer]) -> Answer:
     try:
-        if of_many is not None:
-            return await call.home.read_one(call.claims, call.base.catalog, statement, of_many, record_ids[0])
-        return await call.home.read(call.claims, call.base.catalog, statement, params, record_ids)
+        return await reading
     except asyncpg.PostgresError as error:
         refusal = await refused(call, error, None)
         if refusal is None:

@@ -25,18 +25,22 @@ def check_json(value: Any) -> Any:
             raise ValueError(f"more than {MAX_VALUES} values")
         if depth > MAX_DEPTH:
             raise ValueError(f"nested more than {MAX_DEPTH} deep")
-        if isinstance(item, str):
+        kind = type(item)
+        if kind is str:
             _check_text(item)
-        elif isinstance(item, float) and not isfinite(item):
-            raise ValueError("a number that is not finite")
-        elif isinstance(item, Decimal):
-            _check_decimal(item)
-        elif isinstance(item, dict):
+        elif kind is float:
+            if not isfinite(item):
+                raise ValueError("a number that is not finite")
+        elif kind is dict:
             for key in item:
                 _check_text(key)
-            pending += [(child, depth + 1) for child in item.values()]
-        elif isinstance(item, list):
-            pending += [(child, depth + 1) for child in item]
+            depth += 1
+            pending += [(child, depth) for child in item.values()]
+        elif kind is list:
+            depth += 1
+            pending += [(child, depth) for child in item]
+        elif kind is Decimal:
+            _check_decimal(item)
     return value
 
 

@@ -16,7 +16,7 @@ def up(op: CreateTable, target: Target) -> list[Sql]:
     return [
         Sql(
             f"""create table {table} (
-  id platform.ulid constraint {names.quoted(names.key_name(key))} primary key,
+  id text collate "C" constraint {names.quoted(names.key_name(key))} primary key check (octet_length(id) = 26),
   version bigint not null default 1,
   created_at timestamptz not null default now(),
   created_by text collate "C",

@@ -99,7 +99,7 @@ async def test_a_new_table_has_its_columns_walls_and_triggers(base: Home) -> Non
         )
     types = [row["type"] for row in columns]
     when = "timestamp with time zone"
-    assert types[:7] == ["platform.ulid", "bigint", when, "text", when, "text", "jsonb"]
+    assert types[:7] == ["text", "bigint", when, "text", when, "text", "jsonb"]
     assert types[7:] == [
         "text", "text", "bigint", "numeric(10,2)", "boolean", "date", when, "text", "text[]", "text", "text", "jsonb",
         "text", "bigint", "numeric(16,4)", "numeric(15,3)", "text", "smallint", "uuid", "text",

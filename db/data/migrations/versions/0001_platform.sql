@@ -342,6 +342,28 @@ begin
   execute pg_catalog.format('execute %I (%L, %L)', p_name, p_params, p_ids) into body, hint;
 end $$;
 
+-- Several reads by one prepared statement, each with parameters of its own and a snapshot of its own.
+create function platform.read_together(
+  p_tenant text, p_claims text, p_generation bigint, p_catalog bigint, p_name text, p_sql text, p_params json[])
+returns table (body json, hint json)
+language plpgsql volatile security invoker as $$
+declare
+  params json;
+begin
+  perform platform.enter(p_tenant, p_claims, p_generation, p_catalog),
+          pg_catalog.set_config('role', 'tenant_' || p_tenant, true);
+  if p_sql is not null then
+    perform from pg_catalog.pg_prepared_statements p where p.name = p_name;
+    if not found then
+      execute pg_catalog.format('prepare %I (jsonb, text[]) as %s', p_name, p_sql);
+    end if;
+  end if;
+  foreach params in array p_params loop
+    execute pg_catalog.format('execute %I (%L, %L)', p_name, params, '{}') into body, hint;
+    return next;
+  end loop;
+end $$;
+
 -- A write: `p_sql` takes ($1 jsonb, $2 text[], $3 text, $4 bigint[], $5 boolean), parameters, ids, who writes, the
 -- versions that may be changed, and whether the call is remembered; it answers (body json, affected int, hint json).
 -- Where not `p_expect` rows were affected, `p_otherwise` runs with a snapshot of its own and answers (body json,
@@ -681,6 +703,7 @@ grant execute on function platform.enter(text, text, bigint, bigint),
   platform.remember(text, text, text, text, text, int, json, json),
   platform.remember_together(text, text, text[], text[], text[], text[], int, json),
   platform.read(text, text, bigint, bigint, text, text, json, text[]),
+  platform.read_together(text, text, bigint, bigint, text, text, json[]),
   platform.write(text, text, bigint, bigint, bigint, text, text, text, text, text, int, text, text, text, text, json,
                  text[], bigint[], int, int, json),
   platform.write_rows(text, text, bigint, bigint, bigint, text, text, text, text, text, int, text, text, text, json,
