@@ -1,5 +1,6 @@
 """What the server does around an app: what it answers by itself, and how an answer leaves."""
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,9 @@ MAX_URL_BYTES = 65_535
 """The parser's own bound."""
 MAX_HEAD_BYTES = 128 * 1_024
 """Of a request line with its headers, and of what follows a body's last chunk beside what one read brings."""
+MAX_TOLD_PER_S = 1_000
+"""How many requests a second are told to come again later, where many connections send them."""
+_UNAVAILABLE = 503
 _LEFT_TO_UVICORN = frozenset({b"connection", b"transfer-encoding"})
 
 
@@ -137,7 +141,31 @@ class _Answer:
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
         cycle.on_response()
+        if start["status"] == _UNAVAILABLE and any(name == b"retry-after" for name, _ in headers):
+            _held.hold(cycle)
         return True
+
+
+class _Held:
+    """Connections that were told to come again later, and are not read before: told faster than this one after the
+    other, they would take the time of those who are served."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def hold(self, cycle: httptools_impl.RequestResponseCycle) -> None:
+        """Do not read a connection for a while, the longer the more of them there are."""
+        cycle.flow.pause_reading()
+        self._count += 1
+        asyncio.get_running_loop().call_later(self._count / MAX_TOLD_PER_S, self._let_go, cycle)
+
+    def _let_go(self, cycle: httptools_impl.RequestResponseCycle) -> None:
+        self._count -= 1
+        if not cycle.transport.is_closing():
+            cycle.flow.resume_reading()
+
+
+_held = _Held()
 
 
 async def _answering(

@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import growth, isolation, overload, records, tenants
+from bench import growth, isolation, layers, overload, records, tenants
 
 TOPICS = {
     "records": records.main,
@@ -10,6 +10,7 @@ TOPICS = {
     "tenants": tenants.main,
     "overload": overload.main,
     "isolation": isolation.main,
+    "layers": layers.main,
 }
 
 

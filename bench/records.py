@@ -42,13 +42,13 @@ def main() -> None:
     sides = "".join(f"{side:>8}{'p50 ms':>8}{'p99 ms':>8}" for side in ("API/s", "rls3/s"))
     print(f"{'operation':16}{'c':>3}  {'ratio API : rls3':20}{sides}")
     with running(args.rows) as stack:
-        pages = _pages(stack)
+        pages = pages_of(stack)
         for connections in args.connections:
             for operation in args.operations:
                 print(_line(stack, pages, operation, connections, args.rounds, args.seconds), flush=True)
 
 
-def _pages(stack: Stack) -> list[tuple[str, str, str]]:
+def pages_of(stack: Stack) -> list[tuple[str, str, str]]:
     """Walk the table: where each page but the first begins, as the API says it and as raw SQL does."""
     pages: list[tuple[str, str, str]] = []
     cursor = ""

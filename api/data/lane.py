@@ -16,7 +16,7 @@ from api.edge import Trace
 from core.errors import PlanebaseError
 
 MAX_UNDER_WAY = 512
-MAX_UNDER_WAY_AT_ONE = 128
+MAX_UNDER_WAY_AT_ONE = 96
 """Who comes when so many calls are not answered yet, of all or at one base, is told at once: before anything else is
 looked at, since to refuse must cost much less than to serve, and a flood at one base leaves room for the others."""
 _refused = Counter("planebase_requests_refused_total", "Requests that found too many others under way")
