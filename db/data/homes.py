@@ -35,6 +35,14 @@ CALLS = (_READ, _WRITE, _ROWS, _TOGETHER, _READ_TOGETHER)
 """What a connection can call, in the order in which it has prepared them."""
 _FOR_ALL = frozenset({"PB001", "PB002"})
 """What is refused of all calls that go together, and not for the sake of one of them."""
+_GONE = ("08", "57P")
+"""The connection is lost, or the server is going: whether a write was done is not known."""
+_AGAIN = frozenset({"40001", "40P01"})
+"""Two writers met, and this one was rolled back: it is done now, or refused for what the other has written."""
+_MOST_TIMES = 3
+_LARGE_BYTES = 32_768
+"""Where a record was as large as this lately, they do not go together: that would save nothing, and answers add up."""
+_MAX_LARGE = 4_096
 _MAX_PREPARED = 200
 """A backend keeps 20 to 45 KB for each."""
 
@@ -152,6 +160,8 @@ class Home:
         # A page may be large, and takes its time: a few at a time, on more than one processor.
         self._pages = Together(self._read_pages, most=4, at_once=2)
         self._writes = Together(self._write_each, lambda one: one.names)
+        self._large: dict[str, float] = {}
+        """By statement, how large its records are; each smaller one makes that a little less, until it is forgotten."""
 
     async def read(
         self,
@@ -165,7 +175,7 @@ class Home:
     ) -> Answer:
         """Enter the tenant, read by one statement, and leave; `within_s` is a bound for what may take long.
 
-        Raises asyncpg.PostgresError as the database said it, Unavailable where it said nothing.
+        Raises asyncpg.PostgresError as the database said it, Unavailable where it said nothing, or was going.
         """
         head = (claims.tenant_id, claims.words, claims.generation, catalog)
         if within_s is None:
@@ -231,8 +241,10 @@ class Home:
         """Read one record by `statement`, or, with others that are asked for at the same time, by `of_many`."""
 
         async def alone() -> Answer:
-            return await self.read(claims, catalog, statement, b"{}", (record_id,))
+            return self._weighed(of_many, await self.read(claims, catalog, statement, b"{}", (record_id,)))
 
+        if of_many.name in self._large:
+            return await alone()
         return await self._reads(_Kind(claims, catalog, 0, of_many), record_id, alone)
 
     async def read_page(self, claims: Claims, catalog: int, statement: Statement, params: bytes) -> Answer:
@@ -248,66 +260,85 @@ class Home:
     ) -> Answer:
         """Write one record by `statement`, or, with others that the same token writes at the same time, by `of_many`.
 
-        Raises as `read` does. Where any of those others cannot be written, each is written by itself.
+        Raises as `read` does. Where the statement is refused, each is written by itself.
         """
 
         async def alone() -> Answer:
-            return await self.write(claims, catalog, one.effect, statement, one.params, (one.record_id,))
+            answer = await self.write(claims, catalog, one.effect, statement, one.params, (one.record_id,))
+            return self._weighed(of_many, answer)
 
+        if of_many.name in self._large:
+            return await alone()
         return await self._writes(_Kind(claims, catalog, one.effect.schema_version, of_many), one, alone)
 
-    async def _read_each(self, kind: "_Kind", ids: Sequence[str]) -> list[Answer | None]:
-        claims = kind.claims
-        head = (claims.tenant_id, claims.words, claims.generation, kind.catalog)
-        row = await self._lent(claims.tenant_id, _called, 0, head, kind.statement, (b"{}", ids))
+    async def _read_each(self, kind: _Kind, ids: Sequence[str]) -> list[Answer | None]:
+        row = await self._of_all(kind, 0, _entering(kind), (b"{}", ids))
+        if row is None:
+            return [None] * len(ids)
         found: list[Answer | None] = [_NOTHING] * len(ids)
         for body, (n, version) in _each(row):
-            found[n - 1] = Answer(body, b"%d" % version, None)
+            found[n - 1] = self._weighed(kind.statement, Answer(body, b"%d" % version, None))
         return found
 
-    async def _read_pages(self, kind: "_Kind", pages: Sequence[bytes]) -> list[Answer | None]:
-        claims = kind.claims
-        head = (claims.tenant_id, claims.words, claims.generation, kind.catalog)
+    async def _read_pages(self, kind: _Kind, pages: Sequence[bytes]) -> list[Answer | None]:
         # Who asks for the same is answered the same.
         asked = list(dict.fromkeys(pages))
-        try:
-            rows = await self._lent(
-                claims.tenant_id, _called, 4, head, kind.statement, (asked,), several=True
-            )
-        except asyncpg.PostgresError as error:
-            if error.sqlstate in _FOR_ALL:
-                raise
+        rows = await self._of_all(kind, 4, _entering(kind), (asked,), several=True)
+        if rows is None:
             return [None] * len(pages)
         found = {page: Answer(row[0], row[1], None) for page, row in zip(asked, rows, strict=True)}
         return [found[page] for page in pages]
 
-    async def _write_each(self, kind: "_Kind", ones: Sequence[One]) -> list[Answer | None]:
-        claims = kind.claims
+    async def _write_each(self, kind: _Kind, ones: Sequence[One]) -> list[Answer | None]:
         keys = [one.effect.key for one in ones]
         is_keyed = any(key is not None for key in keys)
+        claims = kind.claims
+        row = await self._of_all(
+            kind,
+            3,
+            (*_where(claims, kind.catalog, kind.schema_version), claims.token_id, claims.actor_id),
+            (
+                b"[" + b",".join([one.params for one in ones]) + b"]",
+                [one.record_id for one in ones],
+                [one.version for one in ones],
+                [one.effect.operation_id for one in ones],
+                [None if key is None else key.key for key in keys] if is_keyed else None,
+                [None if key is None else key.request_hash for key in keys],
+                next((key.status for key in keys if key is not None), None),
+            ),
+        )
+        if row is None:
+            return [None] * len(ones)
+        found = {
+            kept["id"]: self._weighed(kind.statement, Answer(body, to_json([kept]), None))
+            for body, kept in _each(row)
+        }
+        return [found.get(one.record_id) for one in ones]
+
+    async def _of_all(
+        self, kind: _Kind, which: int, head: tuple[Any, ...], tail: tuple[Any, ...], *, several: bool = False
+    ) -> Any:
+        """Return what calls together are answered; None where nothing of them was done, and each is to go alone."""
         try:
-            row = await self._lent(
-                claims.tenant_id,
-                _called,
-                3,
-                (*_where(claims, kind.catalog, kind.schema_version), claims.token_id, claims.actor_id),
-                kind.statement,
-                (
-                    b"[" + b",".join([one.params for one in ones]) + b"]",
-                    [one.record_id for one in ones],
-                    [one.version for one in ones],
-                    [one.effect.operation_id for one in ones],
-                    [None if key is None else key.key for key in keys] if is_keyed else None,
-                    [None if key is None else key.request_hash for key in keys],
-                    next((key.status for key in keys if key is not None), None),
-                ),
+            return await self._lent(
+                kind.claims.tenant_id, _called, which, head, kind.statement, tail, several=several
             )
         except asyncpg.PostgresError as error:
             if error.sqlstate in _FOR_ALL:
                 raise
-            return [None] * len(ones)
-        found = {kept["id"]: Answer(body, to_json([kept]), None) for body, kept in _each(row)}
-        return [found.get(one.record_id) for one in ones]
+            return None
+
+    def _weighed(self, of_many: Statement, answer: Answer) -> Answer:
+        """Keep in mind how large the record in an answer is."""
+        bytes_, known = len(answer.body or b""), self._large.get(of_many.name)
+        if known is None and bytes_ <= _LARGE_BYTES:
+            return answer
+        if known is None and len(self._large) >= _MAX_LARGE:
+            self._large.clear()
+        self._large[of_many.name] = now = max(bytes_, (known or 0) * 0.9)
+        if now <= _LARGE_BYTES:
+            del self._large[of_many.name]
+        return answer
 
     async def close(self) -> None:
         """Close the connections; what is under way has a few seconds."""
@@ -316,13 +347,22 @@ class Home:
     async def _lent(
         self, tenant_id: str, call: Callable[..., Awaitable[Any]], *args: Any, **named: Any
     ) -> Any:
+        """Return what `call` does with a connection; raises asyncpg.PostgresError only where nothing was done."""
         try:
             conn = await self._lines.take(tenant_id)
         except pools.NO_CONNECTION as error:
             raise Unavailable("the tenant's database does not answer") from error
         try:
+            for _ in range(_MOST_TIMES - 1):
+                try:
+                    return await call(conn, *args, **named)
+                except asyncpg.PostgresError as error:
+                    if error.sqlstate not in _AGAIN:
+                        raise
             return await call(conn, *args, **named)
-        except asyncpg.PostgresError:
+        except asyncpg.PostgresError as error:
+            if str(error.sqlstate).startswith(_GONE):
+                raise Unavailable("the tenant's database does not answer") from error
             raise
         except pools.AWAY as error:
             conn.terminate()
@@ -360,6 +400,11 @@ def _each(row: Any) -> Iterator[tuple[bytes, Any]]:
     if row[0] is None:
         return iter(())
     return zip(row[0][1:-1].split(BETWEEN), from_json(row[1]), strict=True)
+
+
+def _entering(kind: _Kind) -> tuple[Any, ...]:
+    claims = kind.claims
+    return (claims.tenant_id, claims.words, claims.generation, kind.catalog)
 
 
 def _where(claims: Claims, catalog: int, schema_version: int) -> tuple[Any, ...]:

@@ -27,8 +27,6 @@ from db.data.links import UNKNOWN
 NO_RECORD = "there is no such record"
 # DDL may commit between the fence and the statement: then these mean that what was compiled is old.
 MAY_BE_STALE = frozenset({"42703", "42P01", "0A000", "23502", "23514", "42804", "42883", "42P10"})
-# The connection is gone, or the server is going: whether a write was done is not known.
-_AWAY = ("08", "57P")
 # Full, given up on time, or what two callers did to each other: rolled back.
 _LATER = ("25P", "40", "53", "55", "57")
 # What PostgreSQL has no room for: of a write, in an index.
@@ -59,8 +57,6 @@ def general(error: asyncpg.PostgresError) -> PlanebaseError | None:
         return StaleRoute("the tenant is moving")
     if state == "PB002":
         return StaleSchema("the schema is changing")
-    if state.startswith(_AWAY):
-        return Unavailable("the tenant's database does not answer")
     if state.startswith(_LATER):
         return Unavailable("the database could not finish this in time; nothing was changed", code="busy")
     return None

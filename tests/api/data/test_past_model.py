@@ -128,7 +128,7 @@ async def cross(http: httpx.AsyncClient, path: str, model: Model, record: Record
         if explained == seen:
             return
     # Both looked before either wrote: what came second found that it no longer fits.
-    raise AssertionError((steps, seen, present))
+    raise AssertionError((steps, seen, [a.text for a in answers if a.is_error], present))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

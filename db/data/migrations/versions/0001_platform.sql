@@ -292,6 +292,8 @@ begin
   perform platform.enter_to_write(p_tenant, p_claims, p_generation, p_catalog, p_schema_version, p_token, p_actor,
                                   p_operations[1], null, null),
           set_config('pb.operations', jsonb_object(p_ids, p_operations::platform.ulid[]::text[])::text, true);
+  -- What has to wait for another transaction waits by itself, and not all the others with it.
+  perform set_config('lock_timeout', '50ms', true);
   if not (select bool_and(pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', p_tenant, p_token, k), 1)))
             from unnest(p_keys) k where k is not null)
      or exists (select from platform.idempotency i
