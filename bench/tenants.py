@@ -2,8 +2,11 @@
 
 import argparse
 import asyncio
+import contextlib
 import statistics
 import time
+from collections.abc import AsyncIterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ _FIELDS: tuple[dict[str, Any], ...] = (
     {"name": "Due", "type": "date"},
 )
 _TABLES = 5
+_OF_A_SESSION = 50
 
 
 def main() -> None:
@@ -64,13 +68,27 @@ def main() -> None:
 
 async def peopled(stack: Stack, count: int) -> list[dict[str, str]]:
     """Make tenants with a base, some tables and a record; returns where to read each, and its token."""
-    control = await asyncpg.connect(stack.dsn("control_owner", "control"))
-    homes = await asyncpg.connect(stack.dsn("tenants_worker", "data"))
-    data = await asyncpg.connect(stack.dsn("data_owner", "data"))
-    made = [await _one(stack, control, homes, data, n) for n in range(count)]
-    for conn in (control, homes, data):
-        await conn.close()
+    numbers, made = iter(range(count)), []
+
+    async def some() -> None:
+        # Each change of a schema looks through all plans that its session keeps: what is made would cost ever more.
+        while few := list(islice(numbers, _OF_A_SESSION)):
+            async with _connected(stack) as conns:
+                made.extend([await _one(stack, *conns, n) for n in few])
+
+    await asyncio.gather(some(), some())
     return made
+
+
+@contextlib.asynccontextmanager
+async def _connected(stack: Stack) -> AsyncIterator[list[asyncpg.Connection]]:
+    where = (("control_owner", "control"), ("tenants_worker", "data"), ("data_owner", "data"))
+    conns = [await asyncpg.connect(stack.dsn(*each)) for each in where]
+    try:
+        yield conns
+    finally:
+        for conn in conns:
+            await conn.close()
 
 
 async def _one(
