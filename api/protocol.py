@@ -1,6 +1,7 @@
 """What the server does around an app: what it answers by itself, and how an answer leaves."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ MAX_TOLD_PER_S = 1_000
 """How many requests a second are told to come again later, where many connections send them."""
 _UNAVAILABLE = 503
 _LEFT_TO_UVICORN = frozenset({b"connection", b"transfer-encoding"})
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t"))
 
 
 class Protocol(httptools_impl.HttpToolsProtocol):
@@ -118,10 +120,10 @@ class _Answer:
         await self._send(message)
 
     def _is_sent(self, start: Message, body: bytes) -> bool:
-        cycle, headers = self._cycle, start["headers"]
-        if cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive or cycle.response_started:
+        cycle, headers = self._cycle, start.get("headers")
+        if not isinstance(headers, list) or cycle.scope["method"] == "HEAD":
             return False
-        if cycle.scope["method"] == "HEAD":
+        if cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive or cycle.response_started:
             return False
         lines = [httptools_impl.STATUS_LINE[start["status"]]]
         length = -1
@@ -133,16 +135,18 @@ class _Answer:
             lines += (name, b": ", value, b"\r\n")
         lines.append(b"\r\n")
         head = b"".join(lines)
-        # A line more would be a header that somebody has put into another.
-        if length != len(body) or head.count(b"\n") != len(headers) + len(cycle.default_headers) + 2:
+        # More than the ends of the lines would be what somebody has put into a header, such as another header.
+        controls = len(b"\r\n") * (len(headers) + len(cycle.default_headers) + 2)
+        if length != len(body) or len(head.translate(None, _CONTROLS)) != len(head) - controls:
             return False
         cycle.transport.writelines((head, body))
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
-        cycle.on_response()
         if start["status"] == _UNAVAILABLE and any(name == b"retry-after" for name, _ in headers):
             _held.hold(cycle)
+        else:
+            cycle.on_response()
         return True
 
 
@@ -154,15 +158,15 @@ class _Held:
         self._count = 0
 
     def hold(self, cycle: httptools_impl.RequestResponseCycle) -> None:
-        """Do not read a connection for a while, the longer the more of them there are."""
+        """Do not read a connection for a while, nor serve what it has sent already; the longer the more there are."""
         cycle.flow.pause_reading()
         self._count += 1
-        asyncio.get_running_loop().call_later(self._count / MAX_TOLD_PER_S, self._let_go, cycle)
+        # Who calls `on_response` reads on, and starts what waits; the cycle forgets it at its own end.
+        asyncio.get_running_loop().call_later(self._count / MAX_TOLD_PER_S, self._let_go, cycle.on_response)
 
-    def _let_go(self, cycle: httptools_impl.RequestResponseCycle) -> None:
+    def _let_go(self, on_response: Callable[[], None]) -> None:
         self._count -= 1
-        if not cycle.transport.is_closing():
-            cycle.flow.resume_reading()
+        on_response()
 
 
 _held = _Held()
