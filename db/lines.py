@@ -26,7 +26,9 @@ AT_ONCE = 4
 """How many work at a time while calls come back: more of them take each other's processor and locks, and all are
 slower for it."""
 STUCK_S = 0.01
-"""For how long no call may come back until one more may work: those at work are slow, or wait for a lock."""
+MOST_STUCK_S = 0.03
+"""For how long no call may come back until one more may work, since those at work wait for a lock: the first of these,
+or twice what calls took lately, but not more than the second."""
 _MORE_S = 0.25
 """For how long one more may."""
 
@@ -40,7 +42,7 @@ class Connection(asyncpg.Connection):
         """By name; False where a refusal left open whether it is there."""
         self.statements: list[Any] = []
         self.uses = 0
-        self.used_at = 0.0
+        self.taken_at = self.used_at = 0.0
 
 
 async def connect(statements: Sequence[str], **where: Any) -> Connection:
@@ -81,6 +83,8 @@ class Lines:
         self._at_once = self._least = min(AT_ONCE, max_size)
         self._came_back_at = self._changed_at = 0.0
         """When a call last did, and when `_at_once` last changed."""
+        self._usual_s = 0.0
+        """How long a call was away lately."""
         self._is_watched = False
         self._open = 0
         """How many there are, or are being opened."""
@@ -98,15 +102,19 @@ class Lines:
         if conn is not None:
             return conn
         try:
-            return await self._connect()
+            conn = await self._connect()
         except BaseException:
             self._lost()
             raise
+        conn.taken_at = time.monotonic()
+        return conn
 
     def give(self, conn: Connection) -> None:
         """Take a connection back; one that is broken or worn makes room for another."""
         conn.uses += 1
         conn.used_at = self._came_back_at = time.monotonic()
+        away_s = min(conn.used_at - conn.taken_at, MOST_STUCK_S / 2)
+        self._usual_s += (away_s - self._usual_s) / 32
         if self._at_once > self._least and conn.used_at - self._changed_at > _MORE_S:
             self._at_once -= 1
             self._changed_at = conn.used_at
@@ -143,6 +151,7 @@ class Lines:
         while self._free:
             conn = self._free.pop()
             if not conn.is_closed():
+                conn.taken_at = time.monotonic()
                 return conn
             self._open -= 1
         self._open += 1
@@ -190,7 +199,8 @@ class Lines:
         self._is_watched = any(self._waiting.values())
         if not self._is_watched:
             return
-        if self._at_once < self._max_size and now - max(self._came_back_at, self._changed_at) >= STUCK_S:
+        stuck_s = max(STUCK_S, 2 * self._usual_s)
+        if self._at_once < self._max_size and now - max(self._came_back_at, self._changed_at) >= stuck_s:
             self._at_once += 1
             self._changed_at = now
             self._admit()
