@@ -31,6 +31,7 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_directories": "",  # a socket's path may have 107 bytes, which a deep checkout passes
     "max_connections": "200",
     "shared_buffers": "256MB",
+    "max_wal_size": "2GB",  # a checkpoint writes each page that changes after it whole, once
     "jit": "off",
     "wal_level": "logical",
     "max_locks_per_transaction": "256",

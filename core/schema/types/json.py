@@ -1,5 +1,6 @@
 """`json`: any JSON value, within bounds."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any
@@ -16,31 +17,34 @@ _MAX_SCALE = 1_000
 
 def check_json(value: Any) -> Any:
     """Return `value` if PostgreSQL's jsonb can hold it and it is of a sane size; ValueError otherwise."""
+    pending: list[tuple[Iterable[Any], int]] = [((value,), 0)]
     left = MAX_VALUES
-    pending = [(value, 0)]
     while pending:
-        item, depth = pending.pop()
-        left -= 1
+        items, depth = pending.pop()
+        for item in items:
+            left -= 1
+            kind = type(item)
+            if kind is str:
+                if "\0" in item or not item.isascii():
+                    _check_text(item)
+            elif kind is dict:
+                for key in item:
+                    if "\0" in key or not key.isascii():
+                        _check_text(key)
+                if item:
+                    pending.append((item.values(), depth + 1))
+            elif kind is list:
+                if item:
+                    pending.append((item, depth + 1))
+            elif kind is float:
+                if not isfinite(item):
+                    raise ValueError("a number that is not finite")
+            elif kind is Decimal:
+                _check_decimal(item)
         if left < 0:
             raise ValueError(f"more than {MAX_VALUES} values")
         if depth > MAX_DEPTH:
             raise ValueError(f"nested more than {MAX_DEPTH} deep")
-        kind = type(item)
-        if kind is str:
-            _check_text(item)
-        elif kind is float:
-            if not isfinite(item):
-                raise ValueError("a number that is not finite")
-        elif kind is dict:
-            for key in item:
-                _check_text(key)
-            depth += 1
-            pending += [(child, depth) for child in item.values()]
-        elif kind is list:
-            depth += 1
-            pending += [(child, depth) for child in item]
-        elif kind is Decimal:
-            _check_decimal(item)
     return value
 
 

@@ -107,7 +107,9 @@ begin
     first_day := (date_trunc('month', p_from) + make_interval(months => i))::date;
     name := 'changes_y' || to_char(first_day, 'YYYY') || 'm' || to_char(first_day, 'MM');
     if to_regclass('platform.' || name) is null then
-      execute format('create table platform.%I partition of platform.changes for values from (%L) to (%L)',
+      execute format('create table platform.%I partition of platform.changes for values from (%L) to (%L)'
+                     -- Nothing here is ever changed, so that a vacuum would only write each new page again.
+                     ' with (autovacuum_vacuum_insert_threshold = 10000000)',
                      name, first_day, (first_day + interval '1 month')::date);
       execute format('alter table platform.%I enable row level security', name);
       execute format('alter table platform.%I force row level security', name);
