@@ -21,7 +21,8 @@ from db.data.homes import Claims, Home
 from db.data.refusals import general
 from db.data.statements import Statement
 
-MAX_BASES = 2_000
+MAX_FIELDS = 200_000
+"""How many fields of bases are kept in mind, each less than 1 KB with its part of table and base."""
 TRUSTED_S = 0.2
 """How long a base that was compared with the database is believed to be as it was."""
 _NO_TABLE = "there is no such table"
@@ -37,6 +38,8 @@ class Base:
     tables: dict[str, Table]
     views: dict[str, tuple[View, ...]] = field(default_factory=dict)
     """By table, in the order in which they are shown."""
+    size: int = 1
+    """How many fields it has."""
     compared_at: float = field(default=-TRUSTED_S, compare=False)
     """When a refusal last made us look whether it is still like this, by the monotonic clock."""
 
@@ -44,11 +47,12 @@ class Base:
 class Catalog:
     """The bases in use. It need not be right: `platform.enter` refuses what is stale."""
 
-    def __init__(self, max_bases: int = MAX_BASES) -> None:
+    def __init__(self, max_fields: int = MAX_FIELDS) -> None:
         self._bases: OrderedDict[tuple[str, str], Base] = OrderedDict()
         self._loading: dict[tuple[str, str], asyncio.Future[Base]] = {}
         self._comparing: dict[tuple[str, str], asyncio.Future[bool]] = {}
-        self._max_bases = max_bases
+        self._max_fields = max_fields
+        self._fields = 0
 
     async def with_table(self, home: Home, claims: Claims, table_id: str) -> Base:
         """Return the claims' base, which has the table; NotFound where it has none such."""
@@ -106,7 +110,7 @@ class Catalog:
         """Forget a base that proved stale, unless it was loaded again since."""
         key = (claims.tenant_id, claims.base_id)
         if self._bases.get(key) is stale:
-            del self._bases[key]
+            self._drop(key)
 
     async def reload(self, home: Home, claims: Claims) -> Base:
         """Load the claims' base; callers at the same time share one load."""
@@ -116,11 +120,16 @@ class Catalog:
             loading = self._loading[key] = asyncio.ensure_future(_load(home, claims))
             loading.add_done_callback(lambda _: self._loading.pop(key, None))
         base = await asyncio.shield(loading)
+        if key in self._bases:
+            self._drop(key)
         self._bases[key] = base
-        self._bases.move_to_end(key)
-        if len(self._bases) > self._max_bases:
-            self._bases.popitem(last=False)
+        self._fields += base.size
+        while self._fields > self._max_fields and len(self._bases) > 1:
+            self._drop(next(iter(self._bases)))
         return base
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        self._fields -= self._bases.pop(key).size
 
 
 async def _load(home: Home, claims: Claims) -> Base:
@@ -168,6 +177,7 @@ async def _load(home: Home, claims: Claims) -> Base:
             for row in found["tables"]
         },
         views_of,
+        size=1 + len(found["fields"]),
     )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -12,27 +11,12 @@ from pydantic_core import from_json, to_json
 
 from core.errors import Unavailable
 from db import pools
+from db.data import prepared
 from db.data.statements import BETWEEN, Statement
-from db.lines import Connection, Lines, connect
+from db.lines import Lines, connect
 from db.pools import Address
 from db.together import Together
 
-_READ = "select body, hint from platform.read($1, $2, $3, $4, $5, $6, $7, $8)"
-_WRITE = (
-    "select body, hint, replayed_status from platform.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
-    " $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"
-)
-_ROWS = (
-    "select body, replayed_status from platform.write_rows($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
-    " $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
-)
-_TOGETHER = (
-    "select body, hint from platform.write_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
-    " $11, $12, $13, $14, $15, $16)"
-)
-_READ_TOGETHER = "select body, hint from platform.read_together($1, $2, $3, $4, $5, $6, $7)"
-CALLS = (_READ, _WRITE, _ROWS, _TOGETHER, _READ_TOGETHER)
-"""What a connection can call, in the order in which it has prepared them."""
 _FOR_ALL = frozenset({"PB001", "PB002"})
 """What is refused of all calls that go together, and not for the sake of one of them."""
 _GONE = ("08", "57P")
@@ -43,8 +27,6 @@ _MOST_TIMES = 3
 _LARGE_BYTES = 32_768
 """Where a record was as large as this lately, they do not go together: that would save nothing, and answers add up."""
 _MAX_LARGE = 4_096
-_MAX_PREPARED = 200
-"""A backend keeps 20 to 45 KB for each."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +161,12 @@ class Home:
         """
         head = (claims.tenant_id, claims.words, claims.generation, catalog)
         if within_s is None:
-            row = await self._lent(claims.tenant_id, _called, 0, head, statement, (params, ids))
+            row = await self._lent(
+                claims.tenant_id, prepared.called, prepared.READ, head, statement, (params, ids)
+            )
         else:
             row = await self._lent(
-                claims.tenant_id, _bounded, within_s, *head, None, statement.sql, params, ids
+                claims.tenant_id, prepared.bounded, within_s, *head, None, statement.sql, params, ids
             )
         return Answer(row[0], row[1], None)
 
@@ -213,9 +197,11 @@ class Home:
         )
         head = _writing(claims, catalog, effect)
         if effect.is_dry:
-            row = await self._lent(claims.tenant_id, _undone, 1, *head, None, statement.sql, *tail)
+            row = await self._lent(
+                claims.tenant_id, prepared.undone, prepared.WRITE, *head, None, statement.sql, *tail
+            )
         else:
-            row = await self._lent(claims.tenant_id, _called, 1, head, statement, tail)
+            row = await self._lent(claims.tenant_id, prepared.called, prepared.WRITE, head, statement, tail)
         return Answer(row[0], row[1], row[2])
 
     async def write_rows(self, claims: Claims, catalog: int, effect: Effect, rows: Rows) -> Answer:
@@ -232,7 +218,8 @@ class Home:
             rows.refused,
             effect.coercions,
         )
-        row = await self._lent(claims.tenant_id, _undone if effect.is_dry else _done, 2, *head, *tail)
+        call = prepared.undone if effect.is_dry else prepared.done
+        row = await self._lent(claims.tenant_id, call, prepared.ROWS, *head, *tail)
         return Answer(row[0], row[0], row[1])
 
     async def read_one(
@@ -272,7 +259,7 @@ class Home:
         return await self._writes(_Kind(claims, catalog, one.effect.schema_version, of_many), one, alone)
 
     async def _read_each(self, kind: _Kind, ids: Sequence[str]) -> list[Answer | None]:
-        row = await self._of_all(kind, 0, _entering(kind), (b"{}", ids))
+        row = await self._of_all(kind, prepared.READ, _entering(kind), (b"{}", ids))
         if row is None:
             return [None] * len(ids)
         found: list[Answer | None] = [_NOTHING] * len(ids)
@@ -283,7 +270,7 @@ class Home:
     async def _read_pages(self, kind: _Kind, pages: Sequence[bytes]) -> list[Answer | None]:
         # Who asks for the same is answered the same.
         asked = list(dict.fromkeys(pages))
-        rows = await self._of_all(kind, 4, _entering(kind), (asked,), several=True)
+        rows = await self._of_all(kind, prepared.READ_TOGETHER, _entering(kind), (asked,), several=True)
         if rows is None:
             return [None] * len(pages)
         found = {page: Answer(row[0], row[1], None) for page, row in zip(asked, rows, strict=True)}
@@ -295,7 +282,7 @@ class Home:
         claims = kind.claims
         row = await self._of_all(
             kind,
-            3,
+            prepared.TOGETHER,
             (*_where(claims, kind.catalog, kind.schema_version), claims.token_id, claims.actor_id),
             (
                 b"[" + b",".join([one.params for one in ones]) + b"]",
@@ -321,7 +308,7 @@ class Home:
         """Return what calls together are answered; None where nothing of them was done, and each is to go alone."""
         try:
             return await self._lent(
-                kind.claims.tenant_id, _called, which, head, kind.statement, tail, several=several
+                kind.claims.tenant_id, prepared.called, which, head, kind.statement, tail, several=several
             )
         except asyncpg.PostgresError as error:
             if error.sqlstate in _FOR_ALL:
@@ -386,7 +373,7 @@ class Homes:
         """Return the home at `address`; nothing connects before its first run."""
         home = self._homes.get(address)
         if home is None:
-            open_line = partial(connect, CALLS, **address._asdict(), **self._credential)
+            open_line = partial(connect, prepared.CALLS, **address._asdict(), **self._credential)
             home = self._homes[address] = Home(Lines(open_line, max_size=self._pool_max_size))
         return home
 
@@ -421,73 +408,3 @@ def _writing(claims: Claims, catalog: int, effect: Effect) -> tuple[Any, ...]:
         effect.operation_id,
         *named,
     )
-
-
-async def _called(
-    conn: Connection,
-    which: int,
-    head: tuple[Any, ...],
-    statement: Statement,
-    tail: tuple[Any, ...],
-    *,
-    several: bool = False,
-) -> Any:
-    call = conn.statements[which]
-    fetch = call.fetch if several else call.fetchrow
-    if not statement.keep:
-        return await fetch(*head, None, statement.sql, *tail)
-    name = statement.name
-    if conn.prepared.get(name):
-        conn.prepared.move_to_end(name)
-        # Whoever stands between us and the server lost it.
-        with suppress(asyncpg.InvalidSQLStatementNameError):
-            return await fetch(*head, name, None, *tail)
-    return await _prepared(conn, fetch, head, statement, tail)
-
-
-async def _done(conn: Connection, which: int, *args: Any) -> Any:
-    return await conn.statements[which].fetchrow(*args)
-
-
-async def _undone(conn: Connection, which: int, *args: Any) -> Any:
-    await conn.execute("begin")
-    try:
-        return await conn.statements[which].fetchrow(*args)
-    finally:
-        await conn.execute("rollback")
-
-
-async def _bounded(conn: Connection, within_s: float, *args: Any) -> Any:
-    await conn.execute(f"begin; set local statement_timeout = '{round(within_s * 1_000)}ms'")
-    try:
-        return await conn.statements[0].fetchrow(*args)
-    finally:
-        await conn.execute("rollback")
-
-
-async def _prepared(
-    conn: Connection,
-    fetch: Callable[..., Awaitable[Any]],
-    head: tuple[Any, ...],
-    statement: Statement,
-    tail: tuple[Any, ...],
-) -> Any:
-    """Run a statement that is to be prepared on the way."""
-    prepared, name = conn.prepared, statement.name
-    if name not in prepared and len(prepared) >= _MAX_PREPARED:
-        await _forget_oldest(conn)
-    prepared[name] = False
-    try:
-        found = await fetch(*head, name, statement.sql, *tail)
-    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
-        found = await fetch(*head, name, statement.sql, *tail)
-    # A repeated call is answered before anything is prepared.
-    is_repeated = isinstance(found, asyncpg.Record) and len(found) > 2 and found[2] is not None
-    prepared[name] = not is_repeated
-    return found
-
-
-async def _forget_oldest(conn: Connection) -> None:
-    oldest, _ = conn.prepared.popitem(last=False)
-    with suppress(asyncpg.InvalidSQLStatementNameError):  # a call may be refused before it is prepared
-        await conn.execute(f"deallocate {oldest}")

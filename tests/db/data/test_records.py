@@ -17,7 +17,7 @@ from core import coerce, ids
 from core.body import Write
 from core.errors import BadRequest, Forbidden, Invalid, NotFound, PreconditionFailed, StaleRoute, StaleSchema
 from core.schema.types import Mode
-from db.data import homes, records, statements
+from db.data import prepared, records, statements
 from db.data.catalog import Catalog
 from db.data.homes import Claims, Home, Homes, Key
 from db.data.listing import Listing
@@ -292,14 +292,14 @@ async def test_a_stale_route_or_schema_is_refused_and_leaves_nothing(
 async def test_prepared_statements_are_bounded(
     base: Base, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.data.homes._MAX_PREPARED", 3)
+    monkeypatch.setattr("db.data.prepared._MAX_PREPARED", 3)
     call = await call_on(base, home)
     made = await records.create(call, bodies.read(call.table, Write.CREATE, b'{"fields":{"Name":"a"}}'))
     record_id = json.loads(made.body)["id"]
     conn = await home._lines.take("")
     home._lines.give(conn)
     while len(conn.prepared) > 3:
-        await homes._forget_oldest(conn)
+        await prepared._forget_oldest(conn)
     for projection in ("Name", "Count", "Done", "Due", "Name", "At", "Name"):
         found = await records.get(call, record_id, projection)
         assert list(json.loads(found.body)["fields"]) == [projection]
@@ -317,7 +317,7 @@ async def test_a_statement_that_got_lost_is_prepared_again(base: Base, home: Hom
     first = await records.get(call, record_id, None)
     conn = await home._lines.take("")
     await conn.execute("deallocate all")
-    conn.statements = [await conn.prepare(statement) for statement in (homes._READ, homes._WRITE)]
+    conn.statements = [await conn.prepare(statement) for statement in prepared.CALLS[:2]]
     home._lines.give(conn)
     assert await records.get(call, record_id, None) == first
 
