@@ -18,7 +18,7 @@ _ASKED = "coalesce(r.version = i.version, true)"
 _VERSION = "json_build_object('id', r.id, 'version', r.version)"
 
 
-@lru_cache(_KEPT)
+@lru_cache(statements.KEPT_GETS)
 def get(table: Table, projection: str | None) -> Statement:
     """Read the records whose ids are given; the hint has the place and the version of each, `[[n, version]]`."""
     shown = shape(parse_projection(projection, table))

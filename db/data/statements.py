@@ -21,6 +21,8 @@ from db.data import links, names
 BETWEEN = b", \n "
 """What PostgreSQL writes between rows in an array of JSON."""
 _KEPT = 1_024
+KEPT_GETS = 8_192
+"""A get is short, and what comes most, at all tenants' tables."""
 _NOTHING = "select null::json, 0, null::json"
 _ACTOR = "$3"
 _MATCHES = "coalesce(r.version = any ($4), true)"
@@ -47,7 +49,7 @@ class Statement:
         return "s_" + sha256(self.sql.encode()).hexdigest()[:24]
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT_GETS)
 def get(table: Table, projection: str | None) -> Statement:
     """Read the record whose id is given, with the fields that `projection` names."""
     fields = parse_projection(projection, table)

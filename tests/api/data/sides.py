@@ -169,7 +169,7 @@ async def fingerprints(world: World, sides: Sequence[Side], *, without_token: st
                 " where c.tenant_id = $1 and c.base_id = $2)"
             )
             parts.append(
-                "(select string_agg(i::text, '|' order by i.key) from platform.idempotency i"
+                "(select string_agg(i::text, '|' order by i::text) from platform.idempotency i"
                 " where i.tenant_id = $1 and i.token_id <> $3)"
             )
             query = f"select md5(concat_ws('#', {', '.join(parts)}))"
