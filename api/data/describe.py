@@ -138,7 +138,7 @@ _CHANGED = (*_WRITTEN, 412)
 _LISTING = {"oneOf": [ref("RecordPage"), ref("Explanation")]}
 LIST = _route("List records", [*_TABLE, *_LISTED], 200, _LISTING, statuses=(410, 413, 422, 429))
 LIST["responses"][200]["content"] |= list_schemas.LINES
-QUERY = _route("Query records", _TABLE, 200, _LISTING, statuses=(410, 413, 422), body=ref("Query"))
+QUERY = _route("Query records", _TABLE, 200, _LISTING, statuses=(410, 413, 415, 422), body=ref("Query"))
 GET = _route(
     "Read a record",
     [*_RECORD, _FIELDS, _AS_OF, _IF_NONE_MATCH],

@@ -30,7 +30,7 @@ _ONE = "$2[1]"
 _OWN = "r.id, r.created_at, r.updated_at, r.version"
 _ANSWER = "json_build_object('id', r.id, 'version', r.version)"
 # Kept of a call with many records only where it has a key.
-_ANSWERS = f"case when $5 then json_agg({_ANSWER} order by n) end"
+_ANSWERS = f"case when $5 then json_agg({_ANSWER} order by %s) end"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def create_many(table: Table) -> Statement:
               select e.id, {_ACTOR}, {_ACTOR}{values}
                 from rows from (jsonb_array_elements($1 -> 'records'), unnest($2)) as e(rec, id)
               returning *, id as n)
-            select json_agg({shown.row} order by n), count(*), {_ANSWERS} from r {shown.join}""",
+            select json_agg({shown.row} order by r.n), count(*), {_ANSWERS % "r.n"} from r {shown.join}""",
         replay=_replay(table, one=False),
     )
 
@@ -129,18 +129,18 @@ def update_many(table: Table, present: frozenset[str], uniform: bool) -> Stateme
         update {physical(table)} r set {assigned(fields, new)} from i join locked using (id)
          where r.id = i.id and coalesce(i.version = r.version, true) and {differs(fields, new)}
         returning i.n, r.*)
-      select json_agg({shown.row} order by n), count(*), {_ANSWERS} from r {shown.join}"""
+      select json_agg({shown.row} order by r.n), count(*), {_ANSWERS % "r.n"} from r {shown.join}"""
     # What this transaction wrote carries its number: a record is not stale because we have just changed it.
     stale = "(i.version <> r.version and r.xmin <> pg_current_xact_id()::xid)"
     return Statement(
         changes if fields else _NOTHING,
         f"""with i as ({given})
-            select json_agg({_row(_OWN, {f.name: value_of(f) for f in table.fields})} order by n),
+            select json_agg({_row(_OWN, {f.name: value_of(f) for f in table.fields})} order by i.n),
                    case when bool_or(r.id is null) then 'PB404' when bool_or({stale}) then 'PB412' end,
                    case when bool_or(r.id is null or {stale})
-                        then json_agg(json_build_object('n', n - 1, 'version', r.version) order by n)
+                        then json_agg(json_build_object('n', i.n - 1, 'version', r.version) order by i.n)
                              filter (where r.id is null or {stale})
-                        else {_ANSWERS} end
+                        else {_ANSWERS % "i.n"} end
               from i left join {physical(table)} r on r.id = i.id""",
         _replay(table, one=False),
     )
@@ -170,8 +170,8 @@ def delete_many(table: Table) -> Statement:
             r as (
               delete from {physical(table)} r using i join locked using (id) where r.id = i.id
               returning i.n, r.id, r.version)
-            select json_agg({gone(table)} order by n), count(*),
-                   case when count(*) = cardinality($2) then json_agg({gone(table)} order by n)
+            select json_agg({gone(table)} order by r.n), count(*),
+                   case when count(*) = cardinality($2) then json_agg({gone(table)} order by r.n)
                         else (select json_agg(json_build_object('n', i.n - 1) order by i.n) from i
                                where not exists (select from r where r.id = i.id)) end
               from r""",
