@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -147,16 +147,8 @@ def _count_keys(body: Body, nesting: tuple[str, ...]) -> int:
 def _count_inner(value: Any) -> int:
     """Count the keys inside of a JSON value, whose depth was checked."""
     if type(value) is dict:
-        return len(value) + _count_within(value.values())
-    return _count_within(value) if type(value) is list else 0
-
-
-def _count_within(items: Iterable[Any]) -> int:
-    count = 0
-    for item in items:
-        if type(item) is dict or type(item) is list:
-            count += _count_inner(item)
-    return count
+        return len(value) + sum(map(_count_inner, value.values()))
+    return sum(map(_count_inner, value)) if type(value) is list else 0
 
 
 def _refuse_twins(records: list[dict[str, Any]]) -> None:

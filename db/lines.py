@@ -99,13 +99,12 @@ class Lines:
         Where callers wait, tenants take turns, however many callers each of them has.
         """
         conn = self._begin() if self._has_room else await self._turn(tenant_id)
-        if conn is not None:
-            return conn
-        try:
-            conn = await self._connect()
-        except BaseException:
-            self._lost()
-            raise
+        if conn is None:
+            try:
+                conn = await self._connect()
+            except BaseException:
+                self._lost()
+                raise
         conn.taken_at = time.monotonic()
         return conn
 
@@ -151,7 +150,6 @@ class Lines:
         while self._free:
             conn = self._free.pop()
             if not conn.is_closed():
-                conn.taken_at = time.monotonic()
                 return conn
             self._open -= 1
         self._open += 1

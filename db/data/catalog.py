@@ -38,10 +38,13 @@ class Base:
     tables: dict[str, Table]
     views: dict[str, tuple[View, ...]] = field(default_factory=dict)
     """By table, in the order in which they are shown."""
-    size: int = 1
-    """How many fields it has."""
     compared_at: float = field(default=-TRUSTED_S, compare=False)
     """When a refusal last made us look whether it is still like this, by the monotonic clock."""
+
+    @property
+    def size(self) -> int:
+        """How much of `MAX_FIELDS` it takes."""
+        return 1 + sum(len(table.fields) for table in self.tables.values())
 
 
 class Catalog:
@@ -177,7 +180,6 @@ async def _load(home: Home, claims: Claims) -> Base:
             for row in found["tables"]
         },
         views_of,
-        size=1 + len(found["fields"]),
     )
 
 

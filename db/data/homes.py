@@ -159,7 +159,7 @@ class Home:
 
         Raises asyncpg.PostgresError as the database said it, Unavailable where it said nothing, or was going.
         """
-        head = (claims.tenant_id, claims.words, claims.generation, catalog)
+        head = _entering(claims, catalog)
         if within_s is None:
             row = await self._lent(
                 claims.tenant_id, prepared.called, prepared.READ, head, statement, (params, ids)
@@ -259,7 +259,7 @@ class Home:
         return await self._writes(_Kind(claims, catalog, one.effect.schema_version, of_many), one, alone)
 
     async def _read_each(self, kind: _Kind, ids: Sequence[str]) -> list[Answer | None]:
-        row = await self._of_all(kind, prepared.READ, _entering(kind), (b"{}", ids))
+        row = await self._of_all(kind, prepared.READ, _entering(kind.claims, kind.catalog), (b"{}", ids))
         if row is None:
             return [None] * len(ids)
         found: list[Answer | None] = [_NOTHING] * len(ids)
@@ -270,7 +270,9 @@ class Home:
     async def _read_pages(self, kind: _Kind, pages: Sequence[bytes]) -> list[Answer | None]:
         # Who asks for the same is answered the same.
         asked = list(dict.fromkeys(pages))
-        rows = await self._of_all(kind, prepared.READ_TOGETHER, _entering(kind), (asked,), several=True)
+        rows = await self._of_all(
+            kind, prepared.READ_TOGETHER, _entering(kind.claims, kind.catalog), (asked,), several=True
+        )
         if rows is None:
             return [None] * len(pages)
         found = {page: Answer(row[0], row[1], None) for page, row in zip(asked, rows, strict=True)}
@@ -283,7 +285,7 @@ class Home:
         row = await self._of_all(
             kind,
             prepared.TOGETHER,
-            (*_where(claims, kind.catalog, kind.schema_version), claims.token_id, claims.actor_id),
+            (*_entering(claims, kind.catalog), kind.schema_version, claims.token_id, claims.actor_id),
             (
                 b"[" + b",".join([one.params for one in ones]) + b"]",
                 [one.record_id for one in ones],
@@ -389,20 +391,16 @@ def _each(row: Any) -> Iterator[tuple[bytes, Any]]:
     return zip(row[0][1:-1].split(BETWEEN), from_json(row[1]), strict=True)
 
 
-def _entering(kind: _Kind) -> tuple[Any, ...]:
-    claims = kind.claims
-    return (claims.tenant_id, claims.words, claims.generation, kind.catalog)
-
-
-def _where(claims: Claims, catalog: int, schema_version: int) -> tuple[Any, ...]:
-    return (claims.tenant_id, claims.words, claims.generation, catalog, schema_version)
+def _entering(claims: Claims, catalog: int | None) -> tuple[Any, ...]:
+    return (claims.tenant_id, claims.words, claims.generation, catalog)
 
 
 def _writing(claims: Claims, catalog: int, effect: Effect) -> tuple[Any, ...]:
     key = effect.key
     named = (None, None, None) if key is None else (key.key, key.request_hash, key.status)
     return (
-        *_where(claims, catalog, effect.schema_version),
+        *_entering(claims, catalog),
+        effect.schema_version,
         claims.token_id,
         claims.actor_id,
         effect.operation_id,

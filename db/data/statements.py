@@ -29,8 +29,6 @@ _MATCHES = "coalesce(r.version = any ($4), true)"
 _ONE = "$2[1]"
 _OWN = "r.id, r.created_at, r.updated_at, r.version"
 _ANSWER = "json_build_object('id', r.id, 'version', r.version)"
-# Kept of a call with many records only where it has a key.
-_ANSWERS = f"case when $5 then json_agg({_ANSWER} order by %s) end"
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def create_many(table: Table) -> Statement:
               select e.id, {_ACTOR}, {_ACTOR}{values}
                 from rows from (jsonb_array_elements($1 -> 'records'), unnest($2)) as e(rec, id)
               returning *, id as n)
-            select json_agg({shown.row} order by r.n), count(*), {_ANSWERS % "r.n"} from r {shown.join}""",
+            select json_agg({shown.row} order by r.n), count(*), {_answers("r.n")} from r {shown.join}""",
         replay=_replay(table, one=False),
     )
 
@@ -129,7 +127,7 @@ def update_many(table: Table, present: frozenset[str], uniform: bool) -> Stateme
         update {physical(table)} r set {assigned(fields, new)} from i join locked using (id)
          where r.id = i.id and coalesce(i.version = r.version, true) and {differs(fields, new)}
         returning i.n, r.*)
-      select json_agg({shown.row} order by r.n), count(*), {_ANSWERS % "r.n"} from r {shown.join}"""
+      select json_agg({shown.row} order by r.n), count(*), {_answers("r.n")} from r {shown.join}"""
     # What this transaction wrote carries its number: a record is not stale because we have just changed it.
     stale = "(i.version <> r.version and r.xmin <> pg_current_xact_id()::xid)"
     return Statement(
@@ -140,7 +138,7 @@ def update_many(table: Table, present: frozenset[str], uniform: bool) -> Stateme
                    case when bool_or(r.id is null or {stale})
                         then json_agg(json_build_object('n', i.n - 1, 'version', r.version) order by i.n)
                              filter (where r.id is null or {stale})
-                        else {_ANSWERS % "i.n"} end
+                        else {_answers("i.n")} end
               from i left join {physical(table)} r on r.id = i.id""",
         _replay(table, one=False),
     )
@@ -352,6 +350,11 @@ def logged(field: Field) -> str:
     if field.link is not None:
         return links.logged(field, "c.after", "c.record_id")
     return f"c.after -> {literal(log_key(field))}"
+
+
+def _answers(place: str) -> str:
+    """Return what is kept of a call with many records, in the order of `place`, and only where it has a key."""
+    return f"case when $5 then json_agg({_ANSWER} order by {place}) end"
 
 
 def _locked(table: Table) -> str:

@@ -1,6 +1,6 @@
 """`json`: any JSON value, within bounds."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any
@@ -17,10 +17,12 @@ _MAX_SCALE = 1_000
 
 def check_json(value: Any) -> Any:
     """Return `value` if PostgreSQL's jsonb can hold it and it is of a sane size; ValueError otherwise."""
-    pending: list[tuple[Iterable[Any], int]] = [((value,), 0)]
+    pending: list[tuple[Collection[Any], int]] = [((value,), 0)]
     left = MAX_VALUES
     while pending:
         items, depth = pending.pop()
+        if items and depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
         for item in items:
             left -= 1
             kind = type(item)
@@ -31,11 +33,9 @@ def check_json(value: Any) -> Any:
                 for key in item:
                     if "\0" in key or not key.isascii():
                         _check_text(key)
-                if item:
-                    pending.append((item.values(), depth + 1))
+                pending.append((item.values(), depth + 1))
             elif kind is list:
-                if item:
-                    pending.append((item, depth + 1))
+                pending.append((item, depth + 1))
             elif kind is float:
                 if not isfinite(item):
                     raise ValueError("a number that is not finite")
@@ -43,8 +43,6 @@ def check_json(value: Any) -> Any:
                 _check_decimal(item)
         if left < 0:
             raise ValueError(f"more than {MAX_VALUES} values")
-        if depth > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return value
 
 

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from api.data.app import DataApi
 from core.settings import DataApiSettings
+from tests.api.data.bursts import noted
 from tests.api.data.world import Base, Token, World
 from tests.conftest import Databases
 
@@ -69,3 +70,10 @@ async def base(world: World) -> Base:
 async def editor(base: Base, client: Client) -> httpx.AsyncClient:
     """A client that may read and write that base."""
     return client(await base.token())
+
+
+@pytest.fixture
+async def groups(app: DataApi, editor: httpx.AsyncClient, base: Base, monkeypatch: Any) -> list[int]:
+    """How many calls went together, each time that any did."""
+    assert (await editor.get(base.path())).status_code == 200
+    return noted(app, monkeypatch)

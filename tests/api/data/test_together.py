@@ -7,20 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api.data.app import DataApi
 from core import ids
 from db.data import names
-from tests.api.data.bursts import Sent, burst, key, made, noted, told, values
+from tests.api.data.bursts import Sent, burst, key, made, told, values
 from tests.api.data.conftest import Client
 from tests.api.data.test_links import want
 from tests.api.data.world import Base, World
-
-
-@pytest.fixture
-async def groups(app: DataApi, editor: httpx.AsyncClient, base: Base, monkeypatch: Any) -> list[int]:
-    """How many calls went together, each time that any did."""
-    assert (await editor.get(base.path())).status_code == 200
-    return noted(app, monkeypatch)
 
 
 async def in_changes(world: World, base: Base) -> Counter[tuple[str, str, str | None]]:

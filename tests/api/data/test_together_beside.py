@@ -2,12 +2,10 @@
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 import httpx
 import pytest
 
-from api.data.app import DataApi
 from core import ids
 from core.schema.ops.add_field import AddField
 from core.schema.ops.drop_field import DropField
@@ -15,18 +13,11 @@ from core.schema.spec import FieldSpec
 from db.data.catalog import TRUSTED_S
 from db.data.ddl import DDL
 from db.data.ddl.base import Target
-from tests.api.data.bursts import ODD, Sent, burst, key, made, noted, told, values
+from tests.api.data.bursts import ODD, Sent, burst, key, made, told, values
 from tests.api.data.conftest import Client
 from tests.api.data.plain import quoted
 from tests.api.data.test_links import want
 from tests.api.data.world import Base, World
-
-
-@pytest.fixture
-async def groups(app: DataApi, editor: httpx.AsyncClient, base: Base, monkeypatch: Any) -> list[int]:
-    """How many calls went together, each time that any did."""
-    assert (await editor.get(base.path())).status_code == 200
-    return noted(app, monkeypatch)
 
 
 @pytest.mark.parametrize(

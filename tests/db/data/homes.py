@@ -19,6 +19,9 @@ from db.data import names, tenants
 from db.data.ddl import bases, metadata
 from db.data.ddl.apply import apply_step, undo_step
 from db.data.ddl.base import Target
+from db.data.homes import Home as DataHome
+from db.data.homes import Homes
+from db.pools import Address
 from tests.conftest import Databases
 
 
@@ -171,3 +174,11 @@ async def another_base(of: Home) -> Home:
     target = replace(of.target, base_id=ids.new(), workspace_id=ids.new())
     await bases.open_base(of.conn, target, "Other")
     return Home(of.databases, of.conn, target)
+
+
+@asynccontextmanager
+async def line(databases: Databases) -> AsyncIterator[DataHome]:
+    """Reach the cluster as the Data API does, by one connection, so that every call comes after the one before it."""
+    homes = Homes("data_api", databases.passwords["data_api"], pool_max_size=1)
+    yield homes.at(Address("127.0.0.1", databases.cluster.port, "data"))
+    await homes.close()

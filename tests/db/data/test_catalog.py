@@ -7,17 +7,16 @@ import pytest
 
 from core import ids
 from db.data.catalog import Catalog
-from db.data.homes import Claims, Home, Homes
-from db.pools import Address
+from db.data.homes import Claims, Home
 from tests.api.data.world import Base, World
 from tests.conftest import Databases
+from tests.db.data.homes import line
 
 
 @pytest.fixture(scope="module")
 async def home(databases: Databases) -> AsyncIterator[Home]:
-    homes = Homes("data_api", databases.passwords["data_api"], pool_max_size=2)
-    yield homes.at(Address("127.0.0.1", databases.cluster.port, "data"))
-    await homes.close()
+    async with line(databases) as reached:
+        yield reached
 
 
 @pytest.fixture(scope="module")

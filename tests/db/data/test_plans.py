@@ -11,10 +11,10 @@ from core import body as bodies
 from core import ids
 from core.body import Write
 from db.data import records, statements
-from db.data.homes import Home, Homes, Key
-from db.pools import Address
+from db.data.homes import Home, Key
 from tests.api.data.world import World
 from tests.conftest import Databases
+from tests.db.data.homes import line
 from tests.db.data.test_records import call_on
 from tests.seeds import until
 
@@ -24,9 +24,8 @@ CALLS = 150
 @pytest.fixture
 async def home(databases: Databases) -> AsyncIterator[Home]:
     """One connection, which keeps its plans from the first call to the last."""
-    homes = Homes("data_api", databases.passwords["data_api"], pool_max_size=1)
-    yield homes.at(Address("127.0.0.1", databases.cluster.port, "data"))
-    await homes.close()
+    async with line(databases) as reached:
+        yield reached
 
 
 async def test_no_call_reads_a_table_as_a_whole(databases: Databases, home: Home) -> None:

@@ -19,13 +19,13 @@ from core.errors import BadRequest, Forbidden, Invalid, NotFound, PreconditionFa
 from core.schema.types import Mode
 from db.data import prepared, records, statements
 from db.data.catalog import Catalog
-from db.data.homes import Claims, Home, Homes, Key
+from db.data.homes import Claims, Home, Key
 from db.data.listing import Listing
 from db.data.records import Call
 from db.data.statements import Statement
-from db.pools import Address
 from tests.api.data.world import FIELDS, Base, World
 from tests.conftest import Databases
+from tests.db.data.homes import line
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,8 @@ def world(databases: Databases) -> World:
 
 @pytest.fixture(scope="module")
 async def home(databases: Databases) -> AsyncIterator[Home]:
-    """One connection, so that every call comes after the one before it."""
-    homes = Homes("data_api", databases.passwords["data_api"], pool_max_size=1)
-    yield homes.at(Address("127.0.0.1", databases.cluster.port, "data"))
-    await homes.close()
+    async with line(databases) as reached:
+        yield reached
 
 
 @pytest.fixture(scope="module")
