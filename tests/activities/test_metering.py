@@ -60,7 +60,7 @@ async def world(databases: Databases, tenant: seeds.Tenant) -> dict[str, Any]:
         "notifications": 'select id, channel, "to", status, generation from alarms.notifications where tenant_id = $1',
     }
     control = {
-        "operations": "select id, kind, subject_id, state from control.operations where tenant_id = $1",
+        "operations": "select id, kind, subject_id, state from control.operations where tenant_id = $1 order by id",
         "wallet": "select balance_cents, ledger_seq from control.wallets where tenant_id = $1",
     }
     found: dict[str, Any] = {"counters": await counters(databases, tenant)}
